@@ -1,0 +1,105 @@
+// Package verify decides whether what is attached to an image satisfies a requirement: attestor sets, thresholds,
+// annotations. It knows no signature format; those are behind Verifier.
+package verify
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"errors"
+
+	"github.com/signet-policy/signet/pkg/image"
+)
+
+// Requirement is what one verifyImages entry asks of an image. It is compiled once and immutable.
+type Requirement struct {
+	// Sets must all be met.
+	Sets []Set
+	// AnyStatement lets a bundle's statement of any predicate type count as an image signature (type SigstoreBundle).
+	AnyStatement bool
+	// Fingerprint is a hash of everything that decides the outcome but the trust root: equal requirements of two
+	// policies have equal fingerprints.
+	Fingerprint string
+}
+
+// Set is an attestor set: Count of its entries must be met.
+type Set struct {
+	// Count is at least 1 and at most the number of entries.
+	Count   int
+	Entries []Entry
+}
+
+// Entry is one element of an expanded attestor set: exactly one of Attestor and Nested is set.
+type Entry struct {
+	// Path leads to the entry for people, such as ".attestors[0].entries[1].keys". A nested set has no path of its own
+	// in messages; its entries carry theirs.
+	Path     string
+	Attestor *Attestor
+	Nested   *Set
+}
+
+// Attestor says who must have signed, and which proofs the signature needs.
+type Attestor struct {
+	// Key is the public key that must have signed.
+	Key crypto.PublicKey
+	// Hash is the hash algorithm of signatures by Key; Ed25519 keys disregard it.
+	Hash crypto.Hash
+	// Annotations are required pairs in the signed payload.
+	Annotations map[string]string
+	// Repository holds the signatures, when it is not the image's own.
+	Repository image.Ref
+	// IgnoreLog drops the need for a transparency log proof.
+	IgnoreLog bool
+	// LogKeys replace the trust root's transparency logs (rekor.pubkey).
+	LogKeys []crypto.PublicKey
+	// TSAChain, leaf first and root last, makes an RFC 3161 timestamp by this authority mandatory.
+	TSAChain []*x509.Certificate
+}
+
+// Candidate is one signature found for an image, opened by a Verifier.
+type Candidate struct {
+	// Artifact is where it came from.
+	Artifact image.Artifact
+	// Signature tells that it counts as an image signature for every requirement; Statement that it is a statement of
+	// another predicate type, which counts only where Requirement.AnyStatement is set. Both are false for what is no
+	// signature at all.
+	Signature, Statement bool
+	// Err is why it cannot be a candidate (a *reason.Error), nil for one that can be verified.
+	Err error
+	// Parsed is the Verifier's own.
+	Parsed any
+}
+
+// Signature is what one accepted candidate proved.
+type Signature struct {
+	// Payload is the exact bytes that were verified.
+	Payload []byte
+	// Place is where the candidate was found.
+	Place string
+}
+
+// Verifier knows one family of signature formats.
+type Verifier interface {
+	// Candidates opens artifacts, once for all attestors. It returns one Candidate for each artifact that is or
+	// pretends to be a signature, broken ones included; it never fails and never panics.
+	Candidates(img image.Pinned, artifacts []image.Artifact) []Candidate
+	// Verify checks all of one attestor's constraints on one candidate: digest, signature, log, time, annotations. The
+	// error is a *reason.Error whose code names the first constraint in that order that does not hold.
+	Verify(ctx context.Context, img image.Pinned, c *Candidate, a *Attestor) (*Signature, error)
+	// Generation names the trust material in force; it changes whenever a verdict could.
+	Generation() string
+}
+
+// Fetcher gives what is attached to an image, in the image's own repository or in another one.
+type Fetcher interface {
+	Attached(ctx context.Context, img image.Pinned, repository image.Ref) (*image.Attached, error)
+}
+
+// ErrNotVerified is in the chain of every error that says "checked, and it does not hold".
+var ErrNotVerified = errors.New("not verified")
+
+// Proof is returned only for a requirement that holds, and holds only verified data.
+type Proof struct {
+	Image      image.Pinned
+	Signatures []*Signature
+}

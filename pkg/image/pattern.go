@@ -1,0 +1,124 @@
+package image
+
+import (
+	"errors"
+	"strings"
+	"unicode"
+
+	"github.com/signet-policy/signet/pkg/wildcard"
+)
+
+// Pattern is a compiled imageReferences or skipImageReferences pattern: "*" is any run of characters, "/" and ":"
+// included, "?" is exactly one; nothing else is special.
+type Pattern struct {
+	text string
+	glob wildcard.Pattern
+}
+
+// CompilePattern compiles a pattern. An empty one and one with control characters are errors.
+func CompilePattern(s string) (Pattern, error) {
+	if s == "" {
+		return Pattern{}, errors.New("must not be empty")
+	}
+	if strings.ContainsFunc(s, unicode.IsControl) {
+		return Pattern{}, errors.New("must not hold control characters")
+	}
+	text := s
+	if host, rest, ok := strings.Cut(s, "/"); ok {
+		text = strings.TrimSuffix(strings.ToLower(host), ":443") + "/" + rest
+	}
+	g, err := wildcard.Compile(text)
+	if err != nil {
+		return Pattern{}, err
+	}
+	return Pattern{text: s, glob: g}, nil
+}
+
+// String is the pattern as written.
+func (p Pattern) String() string { return p.text }
+
+// Matches tells whether the pattern matches one of the reference's match forms.
+func (p Pattern) Matches(f *Forms) bool {
+	for _, m := range f.match {
+		if p.glob.Matches(m) {
+			return true
+		}
+	}
+	return false
+}
+
+// Skips tells whether the pattern, read as a skipImageReferences one, matches the reference's skip form.
+func (p Pattern) Skips(f *Forms) bool { return p.glob.Matches(f.skip) }
+
+// Forms are the spellings of one reference that patterns are compared with.
+type Forms struct {
+	match []string
+	skip  string
+}
+
+// Forms works out the spellings of r: every combination of its host (lower-case, with and without a default port, the
+// names of Docker Hub), its path (with and without "library/" there) and its suffix.
+func (r Ref) Forms() *Forms {
+	host := strings.ToLower(r.registry)
+	f := &Forms{}
+	hosts := hostForms(host)
+	paths := pathForms(host, r.path)
+	suffixes := suffixForms(r)
+	f.match = make([]string, 0, len(hosts)*len(paths)*len(suffixes))
+	for _, h := range hosts {
+		for _, p := range paths {
+			for _, s := range suffixes {
+				f.match = append(f.match, join(h, p)+s)
+			}
+		}
+	}
+	skip := r
+	skip.registry = strings.TrimSuffix(host, ":443")
+	f.skip = skip.String()
+	return f
+}
+
+// dockerHub tells whether a lower-case host without port is one of Docker Hub's names.
+func dockerHub(host string) bool {
+	return host == DefaultRegistry || host == "index.docker.io" || host == "registry-1.docker.io"
+}
+
+func hostForms(host string) []string {
+	bare := host
+	for _, port := range []string{":443", ":80"} {
+		bare = strings.TrimSuffix(bare, port)
+	}
+	forms := []string{host}
+	if bare != host {
+		forms = append(forms, bare)
+	}
+	if dockerHub(bare) && bare != DefaultRegistry {
+		forms = append(forms, DefaultRegistry)
+	}
+	return forms
+}
+
+func pathForms(host, path string) []string {
+	bare := strings.TrimSuffix(strings.TrimSuffix(host, ":443"), ":80")
+	if !dockerHub(bare) {
+		return []string{path}
+	}
+	if rest, ok := strings.CutPrefix(path, "library/"); ok {
+		return []string{path, rest}
+	}
+	if !strings.Contains(path, "/") {
+		return []string{path, "library/" + path}
+	}
+	return []string{path}
+}
+
+func suffixForms(r Ref) []string {
+	switch {
+	case r.digest == "":
+		return []string{":" + r.tag}
+	case r.tag == "":
+		return []string{"@" + r.digest}
+	default:
+		return []string{":" + r.tag, "@" + r.digest, ":" + r.tag + "@" + r.digest}
+	}
+}

@@ -62,9 +62,14 @@ type Candidate struct {
 	Artifact image.Artifact
 	// Signature tells that it counts as an image signature for every requirement; Statement that it is a statement of
 	// another predicate type, which counts only where Requirement.AnyStatement is set. Both are false for what is no
-	// signature at all.
+	// signature at all, such as a manifest of another purpose that was listed by mistake.
 	Signature, Statement bool
-	// Err is why it cannot be a candidate (a *reason.Error), nil for one that can be verified.
+	// KeyHint is the hint of the signing key that the candidate carries, in the form of KeyHint; it orders the work and
+	// proves nothing. It is empty when there is none.
+	KeyHint string
+	// Err is why it cannot be verified (a *reason.Error), nil for one that can be. A candidate with an error counts as
+	// one for every requirement, whatever Signature and Statement say, so that an image with broken candidates alone is
+	// never called unsigned.
 	Err error
 	// Parsed is the Verifier's own.
 	Parsed any
@@ -90,12 +95,14 @@ type Verifier interface {
 	Generation() string
 }
 
-// Fetcher gives what is attached to an image, in the image's own repository or in another one.
+// Fetcher gives what is attached to an image. A zero repository is the image's own. The error, like each problem in the
+// answer, is a *reason.Error.
 type Fetcher interface {
 	Attached(ctx context.Context, img image.Pinned, repository image.Ref) (*image.Attached, error)
 }
 
-// ErrNotVerified is in the chain of every error that says "checked, and it does not hold".
+// ErrNotVerified is in the chain of every error that says "checked, and it does not hold". It is not in the chain of
+// errors whose outcome could not be known: those of an unreachable registry, and internal ones.
 var ErrNotVerified = errors.New("not verified")
 
 // Proof is returned only for a requirement that holds, and holds only verified data.

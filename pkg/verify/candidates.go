@@ -1,0 +1,235 @@
+package verify
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/signet-policy/signet/pkg/image"
+	"github.com/signet-policy/signet/pkg/reason"
+)
+
+const (
+	// maxCandidates bounds how many candidates of an image are verified for one attestor. Broken ones cost nothing and
+	// are not counted.
+	maxCandidates = 64
+	// maxQuoted bounds how many candidates a message explains.
+	maxQuoted = 16
+)
+
+// found is what one repository holds for the image.
+type found struct {
+	candidates []*Candidate
+	broken     []*Candidate
+	problems   []*reason.Error
+	truncated  bool
+}
+
+// look fetches and opens what a repository holds, once.
+func (e *evaluation) look(ctx context.Context, repository image.Ref) *found {
+	if repository.Repository() == e.img.Repository() {
+		repository = image.Ref{}
+	}
+	key := repository.Repository()
+	if got, ok := e.found[key]; ok {
+		return got
+	}
+	got := &found{}
+	e.found[key] = got
+	attached, err := e.fetcher.Attached(ctx, e.img, repository)
+	if err != nil {
+		got.problems = append(got.problems, asReason(err))
+	}
+	if attached == nil {
+		if err == nil {
+			got.problems = append(got.problems, reason.New(reason.InternalError, "the registry client gave no answer"))
+		}
+		return got
+	}
+	for _, p := range attached.Problems {
+		got.problems = append(got.problems, asReason(p))
+	}
+	got.truncated = attached.Truncated
+	opened := e.verifier.Candidates(e.img, attached.Artifacts)
+	for i := range opened {
+		c := &opened[i]
+		switch {
+		case c.Err != nil && unread(asReason(c.Err)):
+			got.problems = append(got.problems, asReason(c.Err))
+		case c.Err != nil:
+			got.broken = append(got.broken, c)
+		case c.Signature, c.Statement && e.req.AnyStatement:
+			got.candidates = append(got.candidates, c)
+		}
+	}
+	return got
+}
+
+// attestor looks for one candidate on which all of the attestor's constraints hold.
+func (e *evaluation) attestor(ctx context.Context, a *Attestor) *reason.Error {
+	got := e.look(ctx, a.Repository)
+	var tried trials
+	for i, c := range fittingFirst(got.candidates, a) {
+		if i == maxCandidates {
+			tried.stop(fmt.Sprintf("no more than %d candidates are verified", maxCandidates))
+			break
+		}
+		if err := ctx.Err(); err != nil {
+			return asReason(err)
+		}
+		signature, err := e.try(ctx, c, a)
+		if err == nil {
+			e.proved = append(e.proved, signature)
+			return nil
+		}
+		tried.add(asReason(err), stage(asReason(err).Code))
+	}
+	for _, c := range got.broken {
+		tried.add(asReason(c.Err), 0)
+	}
+	if got.truncated {
+		tried.stop("more is attached to the image than is looked at")
+	}
+	return tried.result(got.problems, e.req.AnyStatement)
+}
+
+// try verifies one candidate. A verifier that panics has rejected it.
+func (e *evaluation) try(ctx context.Context, c *Candidate, a *Attestor) (s *Signature, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			s, err = nil, reason.New(reason.BadSignature, "malformed signature")
+		}
+	}()
+	s, err = e.verifier.Verify(ctx, e.img, c, a)
+	if err == nil && s == nil {
+		return nil, reason.New(reason.BadSignature, "the verifier proved nothing")
+	}
+	return s, err
+}
+
+// fittingFirst puts the candidates that name the attestor's key before the others, each in their own order.
+func fittingFirst(candidates []*Candidate, a *Attestor) []*Candidate {
+	if len(candidates) < 2 || a.Key == nil {
+		return candidates
+	}
+	hint := KeyHint(a.Key)
+	if hint == "" || !slices.ContainsFunc(candidates, func(c *Candidate) bool { return c.KeyHint == hint }) {
+		return candidates
+	}
+	ordered := make([]*Candidate, 0, len(candidates))
+	for _, fits := range []bool{true, false} {
+		for _, c := range candidates {
+			if (c.KeyHint == hint) == fits {
+				ordered = append(ordered, c)
+			}
+		}
+	}
+	return ordered
+}
+
+// KeyHint is the customary name of a public key in Sigstore bundles: base64 of the SHA-256 of its PKIX form. It is empty
+// for a key that has no such form.
+func KeyHint(key any) string {
+	der, err := x509.MarshalPKIXPublicKey(key)
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(der)
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// trials are the candidates of one attestor that did not fit.
+type trials struct {
+	texts    []string
+	count    int
+	furthest reason.Code
+	rank     int
+	limited  bool
+}
+
+// stop notes that a limit ended the search.
+func (t *trials) stop(text string) { t.texts, t.limited = append(t.texts, text), true }
+
+func (t *trials) add(err *reason.Error, rank int) {
+	if t.count++; t.count <= maxQuoted {
+		t.texts = append(t.texts, err.Text)
+	}
+	if err.Code == reason.LimitReached {
+		// What was not read might have fitted, so the verdict depends on the limit.
+		t.limited = true
+		return
+	}
+	if t.furthest == "" || rank > t.rank {
+		t.furthest, t.rank = err.Code, rank
+	}
+}
+
+// result explains an attestor for which no candidate fits. A place that could not be read comes first: a fitting
+// candidate may be there, so nothing else is certain.
+func (t *trials) result(problems []*reason.Error, anyStatement bool) *reason.Error {
+	if len(problems) > 0 {
+		return placeProblem(problems)
+	}
+	switch {
+	case t.limited:
+		return reason.New(reason.LimitReached, "no matching signatures: "+t.quoted())
+	case t.count == 0:
+		return reason.New(reason.Unsigned, "no signatures found")
+	case anyStatement:
+		return reason.New(t.furthest, "sigstore bundle verification failed: no matching signatures found")
+	default:
+		return reason.New(t.furthest, "no matching signatures: "+t.quoted())
+	}
+}
+
+func (t *trials) quoted() string {
+	text := strings.Join(t.texts, "\n ")
+	if more := t.count - maxQuoted; more > 0 {
+		text += fmt.Sprintf("\n and %d more", more)
+	}
+	return text
+}
+
+// placeProblem is the result of places that could not be read. It is unknown only if none of them answered: an answer
+// that refuses is a violation, whatever happens next to it.
+func placeProblem(problems []*reason.Error) *reason.Error {
+	decides := slices.IndexFunc(problems, func(p *reason.Error) bool { return !undecided(p) })
+	if decides < 0 {
+		decides = 0
+	}
+	var texts []string
+	for _, p := range problems {
+		if undecided(p) == undecided(problems[decides]) && !slices.Contains(texts, p.Text) {
+			texts = append(texts, p.Text)
+		}
+	}
+	return &reason.Error{Code: problems[decides].Code, Unreachable: problems[decides].Unreachable, Text: strings.Join(texts, ", ")}
+}
+
+// unread tells the errors of bytes that did not arrive, about which nothing is known, from those of bytes that are bad.
+func unread(err *reason.Error) bool {
+	switch err.Code {
+	case reason.RegistryUnauthorized, reason.RegistryRateLimited, reason.RegistryTimeout, reason.RegistryUnavailable:
+		return true
+	}
+	return undecided(err)
+}
+
+// stage is how far a candidate got that was rejected for the code, in the order in which the constraints are checked.
+func stage(code reason.Code) int {
+	order := []reason.Code{
+		reason.DigestMismatch, reason.BadSignature, reason.CertificateUntrusted, reason.SCTMissing,
+		reason.TransparencyLogMissing, reason.TimestampMissing, reason.CertificateExpired, reason.IdentityMismatch,
+		reason.AnnotationMismatch,
+	}
+	switch code {
+	case reason.TrustMaterialUnavailable, reason.TrustMaterialInvalid:
+		// Asked for only when everything before the log held.
+		code = reason.TransparencyLogMissing
+	}
+	return slices.Index(order, code) + 1
+}

@@ -1,0 +1,157 @@
+// Package engine reviews admission requests against the policies in force.
+//
+// It is the only place with concurrency, and the only place that decides what a reason means for admission: a violation
+// is a fail, judged by the rule's action; what could not be checked because nobody could be reached, or because a
+// prerequisite failed, is an error, judged by the failure policy.
+package engine
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/expirable"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/signet-policy/signet/pkg/image"
+	"github.com/signet-policy/signet/pkg/match"
+	"github.com/signet-policy/signet/pkg/plan"
+	"github.com/signet-policy/signet/pkg/policy"
+	"github.com/signet-policy/signet/pkg/verify"
+)
+
+// Registry resolves tags and fetches what is attached to images.
+type Registry interface {
+	verify.Fetcher
+	// Resolve turns a tag into a digest: the only step of the program that does.
+	Resolve(ctx context.Context, ref image.Ref) (image.Pinned, error)
+	// Exists tells whether the image's manifest is there.
+	Exists(ctx context.Context, img image.Pinned) error
+}
+
+// Options configure an engine. Registry, Verifier and Store are required.
+type Options struct {
+	Registry Registry
+	Verifier verify.Verifier
+	Store    *policy.Store
+	// Images says how short references are read.
+	Images image.Options
+	// CacheDisabled turns the verification cache off; CacheSize (entries) and CacheTTL default to 1000 and an hour.
+	CacheDisabled bool
+	CacheSize     int
+	CacheTTL      time.Duration
+	// Timeout is the time for a request whose policies set none; it defaults to 10 s.
+	Timeout time.Duration
+}
+
+// Engine reviews requests. It is safe for concurrent use.
+type Engine struct {
+	opts    Options
+	proofs  *expirable.LRU[string, *verify.Proof]
+	flights singleflight.Group
+}
+
+// New returns an engine.
+func New(opts Options) *Engine {
+	if opts.CacheSize <= 0 {
+		opts.CacheSize = 1000
+	}
+	if opts.CacheTTL <= 0 {
+		opts.CacheTTL = time.Hour
+	}
+	if opts.Timeout <= 0 {
+		opts.Timeout = 10 * time.Second
+	}
+	e := &Engine{opts: opts}
+	if !opts.CacheDisabled {
+		e.proofs = expirable.NewLRU[string, *verify.Proof](opts.CacheSize, nil, opts.CacheTTL)
+	}
+	return e
+}
+
+// Phase is the admission phase of a request. There is no zero phase.
+type Phase int
+
+// The phases.
+const (
+	Mutating Phase = iota + 1
+	Validating
+)
+
+// Request is one admission request for an object that is created or updated.
+type Request struct {
+	Phase Phase
+	// FailurePolicy is that of the webhook path: only policies with the same one decide here.
+	FailurePolicy policy.FailurePolicy
+	Attributes    match.Attributes
+	// Name is the object's name, empty while it has only a generateName.
+	Name   string
+	Object map[string]any
+	// Old is the object before an update, nil otherwise.
+	Old map[string]any
+	// Timeout is the API server's for this call, 0 when it is not known.
+	Timeout time.Duration
+}
+
+// ErrNotReady says that the policies have not been read yet.
+var ErrNotReady = errors.New("the policies have not been read yet")
+
+// margin is what is left to the API server of its own timeout, so that Signet's verdict arrives before it gives up.
+const margin = 500 * time.Millisecond
+
+// Review judges a request. It returns ErrNotReady before the first snapshot; every other trouble is in the decision.
+func (e *Engine) Review(ctx context.Context, req *Request) (*Decision, error) {
+	snapshot := e.opts.Store.Snapshot()
+	if snapshot == nil {
+		return nil, ErrNotReady
+	}
+	matched := snapshot.Match(&req.Attributes)
+	rules := matched
+	if req.Phase == Validating {
+		rules = rules[:0:0]
+		for _, r := range matched {
+			if r.Validates() && r.Policy.FailurePolicy == req.FailurePolicy {
+				rules = append(rules, r)
+			}
+		}
+	}
+	if len(rules) == 0 {
+		return e.unmatched(req), nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, e.budget(req, rules))
+	defer cancel()
+
+	in := plan.Input{Attributes: &req.Attributes, Object: req.Object, Images: e.opts.Images}
+	if req.Old != nil {
+		in.Old, in.OldAttributes = req.Old, &req.Attributes
+	}
+	p := plan.New(rules, &in)
+	r := &review{engine: e, req: req, plan: p}
+	r.gather(ctx)
+	return r.decide(), nil
+}
+
+// budget is the time for a request: the largest timeout of its policies, cut to what the API server gives.
+func (e *Engine) budget(req *Request, rules []*policy.Rule) time.Duration {
+	var d time.Duration
+	for _, r := range rules {
+		t := e.opts.Timeout
+		if r.Policy.TimeoutSeconds > 0 {
+			t = time.Duration(r.Policy.TimeoutSeconds) * time.Second
+		}
+		d = max(d, t)
+	}
+	if req.Timeout > 0 {
+		d = min(d, req.Timeout)
+	}
+	return max(d-margin, margin/5)
+}
+
+// unmatched answers a request that no rule is about. An annotation that it brings along is not ours to leave there.
+func (e *Engine) unmatched(req *Request) *Decision {
+	d := &Decision{Allowed: true}
+	if req.Phase == Mutating {
+		d.Patches = annotationPatches(req, nil)
+	}
+	return d
+}

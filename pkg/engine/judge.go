@@ -1,0 +1,139 @@
+package engine
+
+import (
+	"strings"
+
+	"github.com/signet-policy/signet/pkg/image"
+	"github.com/signet-policy/signet/pkg/plan"
+	"github.com/signet-policy/signet/pkg/policy"
+	"github.com/signet-policy/signet/pkg/reason"
+)
+
+// outcome is what the entries of a rule say together of one image: the worst of them.
+type outcome struct {
+	status   Status // 0 when no entry says anything
+	code     reason.Code
+	messages []string
+}
+
+// add folds one entry in. Messages of a better status than the worst one are dropped.
+func (o *outcome) add(status Status, code reason.Code, message string) {
+	switch {
+	case status > o.status:
+		*o = outcome{status: status, code: code, messages: []string{message}}
+	case status == o.status:
+		for _, m := range o.messages {
+			if m == message {
+				return
+			}
+		}
+		o.messages = append(o.messages, message)
+	}
+}
+
+func (o *outcome) message() string { return strings.Join(o.messages, "; ") }
+
+// verified judges one image of a rule by the entries that have attestors. Status is 0 when none has.
+func (r *review) verified(ri *plan.RuleImage) outcome {
+	var o outcome
+	shown := ri.Image.Ref.String()
+	for _, e := range ri.Entries {
+		if e.Requirement == nil {
+			continue
+		}
+		v, ok := r.images[ri.Image.Index].verdicts[jobKey(e)]
+		switch {
+		case !ok:
+			o.add(Error, reason.InternalError, "failed to verify image "+shown+": "+errNoVerdict.Error())
+		case v.err != nil:
+			o.add(statusOf(v.err), v.err.Code, "failed to verify image "+shown+": "+v.err.Text)
+		case v.cached:
+			o.add(Pass, reason.Verified, "verified from cache")
+		default:
+			o.add(Pass, reason.Verified, "verified image signatures for "+shown)
+		}
+	}
+	return o
+}
+
+// skipped adds the entries that left the image out, which decide only when no other entry says anything.
+func skipped(o *outcome, rule *policy.Rule, ri *plan.RuleImage) {
+	for range ri.Skipping {
+		o.add(Skip, reason.SkippedByPolicy, "skipping image reference "+ri.Image.Ref.String()+
+			", policy "+rule.Policy.Name+" ruleName "+rule.Name)
+	}
+}
+
+// mutates tells whether an entry pins digests of the object under review.
+func (r *review) mutates(e *policy.Entry) bool {
+	return e.MutateDigest && e.Action(r.req.Attributes.Namespace) == policy.Enforce
+}
+
+// pins works out whether a rule pins an image: an entry that judged it, mutates digests, and has no objection. It adds
+// what the entries without attestors have to say to the outcome.
+func (r *review) pins(ri *plan.RuleImage, o *outcome) bool {
+	if ri.Image.Ref.RawDigest() != "" {
+		return false
+	}
+	img := &r.images[ri.Image.Index]
+	pin := false
+	for _, e := range ri.Entries {
+		if !r.mutates(e) {
+			continue
+		}
+		switch {
+		case e.Requirement == nil && img.err != nil:
+			o.add(statusOf(img.err), img.err.Code, "failed to update digest: "+img.err.Text)
+		case e.Requirement == nil:
+			pin = true
+			if o.status == 0 {
+				o.add(Pass, reason.Verified, "mutated image digest")
+			}
+		default:
+			v, ok := img.verdicts[jobKey(e)]
+			pin = pin || ok && v.err == nil && img.err == nil
+		}
+	}
+	return pin
+}
+
+// digest is the digest of an image as far as it is known.
+func (r *review) digest(img *plan.Image) image.Digest {
+	if known := r.images[img.Index].pinned.Digest(); known != "" {
+		return known
+	}
+	d, err := image.ParseDigest(img.Ref.RawDigest())
+	if err != nil {
+		return ""
+	}
+	return d
+}
+
+// validated judges one image in the validating phase: is a digest there, and is the image verified?
+func (r *review) validated(ri *plan.RuleImage, verification *outcome) outcome {
+	var o outcome
+	shown := ri.Image.Ref.String()
+	img := &r.images[ri.Image.Index]
+	for _, e := range ri.Entries {
+		if e.VerifyDigest && ri.Image.Ref.RawDigest() == "" {
+			if r.mutates(e) && img.err != nil {
+				o.add(statusOf(img.err), img.err.Code, "missing digest for "+shown)
+			} else {
+				o.add(Fail, reason.MissingDigest, "missing digest for "+shown)
+			}
+		}
+		if !e.Required {
+			continue
+		}
+		switch {
+		case verification.status == 0:
+			o.add(Fail, reason.NotVerified, "unverified image "+shown)
+		case verification.status.bad():
+			o.add(verification.status, verification.code, "unverified image "+shown)
+		}
+	}
+	if o.status == 0 && len(ri.Entries) > 0 {
+		o.add(Pass, reason.Verified, "image verified")
+	}
+	return o
+}

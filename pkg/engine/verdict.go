@@ -1,0 +1,321 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/signet-policy/signet/pkg/image"
+	"github.com/signet-policy/signet/pkg/plan"
+	"github.com/signet-policy/signet/pkg/policy"
+	"github.com/signet-policy/signet/pkg/reason"
+	"github.com/signet-policy/signet/pkg/verify"
+)
+
+// parallel is the number of images and requirements of one request that are worked on at once. The registry client
+// has limits of its own, per host.
+const parallel = 32
+
+// review is one request on its way through the engine.
+type review struct {
+	engine *Engine
+	req    *Request
+	plan   *plan.Plan
+	images []resolved // by plan.Image.Index
+	fetch  memo
+}
+
+// resolved is what is known of one image: its digest or why there is none, and a verdict for each requirement.
+type resolved struct {
+	asked    bool
+	pinned   image.Pinned
+	err      *reason.Error
+	verdicts map[string]verdict // by requirement fingerprint, and whether the cache may serve
+}
+
+// verdict is the outcome of one requirement on one image.
+type verdict struct {
+	err    *reason.Error // nil for a pass
+	cached bool
+}
+
+// job is one requirement to judge.
+type job struct {
+	key         string
+	requirement *verify.Requirement
+	useCache    bool
+}
+
+func jobKey(e *policy.Entry) string {
+	if e.UseCache {
+		return e.Requirement.Fingerprint
+	}
+	return "fresh " + e.Requirement.Fingerprint
+}
+
+// gather resolves and verifies all that the plan needs, every image and requirement once.
+func (r *review) gather(ctx context.Context) {
+	r.images = make([]resolved, len(r.plan.Images))
+	jobs := make([][]job, len(r.plan.Images))
+	for _, rule := range r.plan.Rules {
+		for _, ri := range rule.Images {
+			for _, e := range ri.Entries {
+				i := ri.Image.Index
+				if e.Requirement == nil {
+					r.images[i].asked = r.images[i].asked || r.mutates(e) && ri.Image.Ref.RawDigest() == ""
+					continue
+				}
+				r.images[i].asked = true
+				if !hasJob(jobs[i], jobKey(e)) {
+					jobs[i] = append(jobs[i], job{key: jobKey(e), requirement: e.Requirement, useCache: e.UseCache})
+				}
+			}
+		}
+	}
+	var g errgroup.Group
+	g.SetLimit(parallel)
+	for i := range r.images {
+		if !r.images[i].asked {
+			continue
+		}
+		if r.fromCache(i, jobs[i]) {
+			continue
+		}
+		g.Go(func() error { r.image(ctx, i, jobs[i]); return nil })
+	}
+	_ = g.Wait() // the goroutines return no errors: their outcomes are in r.images
+}
+
+func hasJob(jobs []job, key string) bool {
+	for i := range jobs {
+		if jobs[i].key == key {
+			return true
+		}
+	}
+	return false
+}
+
+// fromCache answers an image that has a digest and whose requirements are all cached, without a goroutine.
+func (r *review) fromCache(i int, jobs []job) bool {
+	pinned, ok, err := r.plan.Images[i].Ref.Pinned()
+	if !ok || err != nil || len(jobs) == 0 {
+		return false
+	}
+	verdicts := make(map[string]verdict, len(jobs))
+	for _, j := range jobs {
+		if !j.useCache || !r.engine.cached(pinned, j.requirement) {
+			return false
+		}
+		verdicts[j.key] = verdict{cached: true}
+	}
+	r.images[i].pinned, r.images[i].verdicts = pinned, verdicts
+	return true
+}
+
+// image resolves one image and judges its requirements.
+func (r *review) image(ctx context.Context, i int, jobs []job) {
+	out := &r.images[i]
+	out.pinned, out.err = r.resolve(ctx, r.plan.Images[i].Ref)
+	out.verdicts = make(map[string]verdict, len(jobs))
+	if len(jobs) == 0 {
+		return
+	}
+	verdicts := make([]verdict, len(jobs))
+	var g errgroup.Group
+	g.SetLimit(parallel)
+	for k, j := range jobs {
+		if len(jobs) == 1 {
+			verdicts[k] = r.judge(ctx, out, j)
+			break
+		}
+		g.Go(func() error { verdicts[k] = r.judge(ctx, out, j); return nil })
+	}
+	_ = g.Wait() // as in gather
+	for k, j := range jobs {
+		out.verdicts[j.key] = verdicts[k]
+	}
+}
+
+// resolve is the only tag-to-digest step of a request.
+func (r *review) resolve(ctx context.Context, ref image.Ref) (pinned image.Pinned, cause *reason.Error) {
+	defer recovered(&cause)
+	pinned, ok, err := ref.Pinned()
+	if err != nil {
+		return image.Pinned{}, reason.Wrap(reason.InvalidImageReference, err)
+	}
+	if ok {
+		return pinned, nil
+	}
+	pinned, err = r.engine.opts.Registry.Resolve(ctx, ref)
+	if err != nil {
+		return image.Pinned{}, reason.Of(err)
+	}
+	return pinned, nil
+}
+
+// judge gives the verdict of one requirement.
+func (r *review) judge(ctx context.Context, img *resolved, j job) (v verdict) {
+	defer recovered(&v.err)
+	e := r.engine
+	if img.err != nil {
+		_, err := verify.Evaluate(ctx, e.opts.Verifier, unavailable{img.err}, img.pinned, j.requirement)
+		if err == nil {
+			err = reason.New(reason.InternalError, "an image without a digest was verified")
+		}
+		return verdict{err: reason.Of(err)}
+	}
+	if !j.useCache || e.proofs == nil {
+		return verdict{err: r.verify(ctx, img.pinned, j.requirement)}
+	}
+	if e.cached(img.pinned, j.requirement) {
+		return verdict{cached: true}
+	}
+	return verdict{err: r.shared(ctx, img.pinned, j.requirement)}
+}
+
+// shared joins concurrent requests for the same verdict. The work goes on for the others when one of them gives up;
+// a joined timeout is tried once more by those who still have time.
+func (r *review) shared(ctx context.Context, img image.Pinned, req *verify.Requirement) *reason.Error {
+	key := r.engine.cacheKey(img, req)
+	for {
+		flight := r.engine.flights.DoChan(key, func() (any, error) {
+			ctx, cancel := detach(ctx)
+			defer cancel()
+			cause := r.verify(ctx, img, req)
+			if cause == nil {
+				r.engine.proofs.Add(key, &verify.Proof{Image: img})
+			}
+			return cause, nil
+		})
+		select {
+		case <-ctx.Done():
+			return timedOut(ctx)
+		case result := <-flight:
+			cause, ok := result.Val.(*reason.Error)
+			if !ok {
+				return reason.New(reason.InternalError, "the verification ended without a verdict")
+			}
+			if cause != nil && cause.Code == reason.RegistryTimeout && result.Shared && ctx.Err() == nil {
+				continue
+			}
+			return cause
+		}
+	}
+}
+
+// detach keeps the deadline of ctx but not its cancellation.
+func detach(ctx context.Context) (context.Context, context.CancelFunc) {
+	free := context.WithoutCancel(ctx)
+	if deadline, ok := ctx.Deadline(); ok {
+		return context.WithDeadline(free, deadline)
+	}
+	return context.WithCancel(free)
+}
+
+func timedOut(ctx context.Context) *reason.Error {
+	return &reason.Error{Code: reason.RegistryTimeout, Text: "no complete answer within the time for this request", Err: ctx.Err()}
+}
+
+// verify evaluates a requirement afresh.
+func (r *review) verify(ctx context.Context, img image.Pinned, req *verify.Requirement) (cause *reason.Error) {
+	defer recovered(&cause)
+	proof, err := verify.Evaluate(ctx, r.engine.opts.Verifier, &fetcher{review: r}, img, req)
+	if err == nil {
+		if proof == nil || proof.Image.Digest() != img.Digest() {
+			return reason.New(reason.InternalError, "the verification proved another image")
+		}
+		return nil
+	}
+	cause = reason.Of(err)
+	if cause.Code != reason.Unsigned || img.Ref().RawDigest() == "" {
+		return cause
+	}
+	// Nothing is attached to a digest that nobody resolved: is the image there at all?
+	if missing := r.engine.opts.Registry.Exists(ctx, img); missing != nil {
+		_, err = verify.Evaluate(ctx, r.engine.opts.Verifier, unavailable{missing}, img, req)
+		if err != nil {
+			return reason.Of(err)
+		}
+	}
+	return cause
+}
+
+// recovered turns a panic into an error of the rule.
+func recovered(cause **reason.Error) {
+	if p := recover(); p != nil {
+		*cause = reason.New(reason.InternalError, fmt.Sprintf("internal error: %.200v", p))
+	}
+}
+
+// unavailable is a fetcher for an image that could not be resolved.
+type unavailable struct{ err error }
+
+func (u unavailable) Attached(context.Context, image.Pinned, image.Ref) (*image.Attached, error) {
+	return nil, u.err
+}
+
+// fetcher fetches once per request what several requirements of one image look at.
+type fetcher struct{ review *review }
+
+func (f *fetcher) Attached(ctx context.Context, img image.Pinned, repository image.Ref) (*image.Attached, error) {
+	name := img.Repository()
+	if !repository.IsZero() {
+		name = repository.Repository()
+	}
+	return f.review.fetch.do(name+"@"+string(img.Digest()), func() (*image.Attached, error) {
+		return f.review.engine.opts.Registry.Attached(ctx, img, repository)
+	})
+}
+
+// memo runs a fetch once per key.
+type memo struct {
+	mu sync.Mutex
+	m  map[string]func() (*image.Attached, error)
+}
+
+func (m *memo) do(key string, fetch func() (*image.Attached, error)) (*image.Attached, error) {
+	m.mu.Lock()
+	once := m.m[key]
+	if once == nil {
+		if m.m == nil {
+			m.m = map[string]func() (*image.Attached, error){}
+		}
+		once = sync.OnceValues(fetch)
+		m.m[key] = once
+	}
+	m.mu.Unlock()
+	return once()
+}
+
+// cacheKey names a verdict: what was verified, where its signatures were, by which requirement and trust material.
+// No part of it is a tag or a policy.
+func (e *Engine) cacheKey(img image.Pinned, req *verify.Requirement) string {
+	return strings.Join([]string{string(img.Digest()), img.Repository(), req.Fingerprint, e.opts.Verifier.Generation()}, "\x00")
+}
+
+func (e *Engine) cached(img image.Pinned, req *verify.Requirement) bool {
+	if e.proofs == nil {
+		return false
+	}
+	_, ok := e.proofs.Get(e.cacheKey(img, req))
+	return ok
+}
+
+// statusOf is the contract's table of statuses: a cause is an error when nobody could be asked or a prerequisite of the
+// rule failed, and a violation otherwise.
+func statusOf(cause *reason.Error) Status {
+	switch cause.Code {
+	case reason.ContextError, reason.InternalError:
+		return Error
+	}
+	if cause.Unreachable {
+		return Error
+	}
+	return Fail
+}
+
+var errNoVerdict = errors.New("no verdict was reached")

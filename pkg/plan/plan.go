@@ -1,0 +1,153 @@
+// Package plan works out what must be verified for one object, without any I/O.
+package plan
+
+import (
+	"fmt"
+
+	"github.com/signet-policy/signet/pkg/extract"
+	"github.com/signet-policy/signet/pkg/image"
+	"github.com/signet-policy/signet/pkg/match"
+	"github.com/signet-policy/signet/pkg/policy"
+)
+
+// Input is the object under review.
+type Input struct {
+	Attributes *match.Attributes
+	Object     map[string]any
+	// Old is the object before an update, nil otherwise; OldAttributes are its own.
+	Old           map[string]any
+	OldAttributes *match.Attributes
+	Images        image.Options
+}
+
+// Plan is what must be verified, with every image once.
+type Plan struct {
+	// Images are the object's distinct references in image order.
+	Images []*Image
+	// Invalid are references that do not parse.
+	Invalid []Invalid
+	// Err is set when the images could not be extracted at all.
+	Err error
+	// Rules are those that have something to say about the object: an image of theirs, or an error.
+	Rules []Rule
+}
+
+// Image is one distinct reference of the object.
+type Image struct {
+	Ref  image.Ref
+	Uses []Use
+	// Index is the place in Plan.Images.
+	Index int
+
+	forms *image.Forms
+}
+
+// Use is one place of the reference.
+type Use struct {
+	extract.Use
+	// Unchanged is set when the same element of the same list held the same string before the update.
+	Unchanged bool
+}
+
+// Unchanged tells whether every use of the image is unchanged.
+func (i *Image) Unchanged() bool {
+	for _, u := range i.Uses {
+		if !u.Unchanged {
+			return false
+		}
+	}
+	return true
+}
+
+// Invalid is a reference that does not parse.
+type Invalid struct {
+	Use
+	Err error
+}
+
+// Rule is one rule with the images it processes.
+type Rule struct {
+	Rule *policy.Rule
+	// HeldBefore tells that the rule also matched the object before the update, so that unchanged images do not block.
+	HeldBefore bool
+	Images     []RuleImage
+}
+
+// RuleImage is one image as a rule sees it.
+type RuleImage struct {
+	Image *Image
+	// Entries judge the image; Skipping ones matched it and left it out by skipImageReferences.
+	Entries  []*policy.Entry
+	Skipping []*policy.Entry
+}
+
+// New plans the review of an object under the rules that matched it.
+func New(rules []*policy.Rule, in *Input) *Plan {
+	p := &Plan{}
+	uses, err := extract.Images(in.Attributes.Kind, in.Object)
+	if err != nil {
+		p.Err = fmt.Errorf("failed to extract images: %w", err)
+	}
+	before := elements(in)
+	byValue := make(map[string]*Image, len(uses))
+	for _, u := range uses {
+		use := Use{Use: u, Unchanged: before[element{u.Category, u.Key}] == u.Value && u.Key != ""}
+		if known := byValue[u.Value]; known != nil {
+			known.Uses = append(known.Uses, use)
+			continue
+		}
+		ref, err := image.Parse(u.Value, in.Images)
+		if err != nil {
+			p.Invalid = append(p.Invalid, Invalid{Use: use, Err: fmt.Errorf("failed to extract images: %w", err)})
+			continue
+		}
+		img := &Image{Ref: ref, Uses: []Use{use}, Index: len(p.Images), forms: ref.Forms()}
+		byValue[u.Value] = img
+		p.Images = append(p.Images, img)
+	}
+	for _, r := range rules {
+		planned := Rule{Rule: r, HeldBefore: in.Old != nil && in.OldAttributes != nil && r.Filter.Matches(in.OldAttributes)}
+		for _, img := range p.Images {
+			if ri := judge(r, img); len(ri.Entries)+len(ri.Skipping) > 0 {
+				planned.Images = append(planned.Images, ri)
+			}
+		}
+		if len(planned.Images) > 0 || len(p.Invalid) > 0 || p.Err != nil {
+			p.Rules = append(p.Rules, planned)
+		}
+	}
+	return p
+}
+
+func judge(r *policy.Rule, img *Image) RuleImage {
+	ri := RuleImage{Image: img}
+	for _, e := range r.Entries {
+		switch judges, skips := e.Judges(img.forms); {
+		case judges:
+			ri.Entries = append(ri.Entries, e)
+		case skips:
+			ri.Skipping = append(ri.Skipping, e)
+		}
+	}
+	return ri
+}
+
+// element names one element of a list across two versions of an object.
+type element struct{ category, key string }
+
+// elements gives the image of every named element before an update. What cannot be read was not there, so that the
+// images of today are judged as new ones.
+func elements(in *Input) map[element]string {
+	if in.Old == nil {
+		return nil
+	}
+	uses, err := extract.Images(in.Attributes.Kind, in.Old)
+	if err != nil {
+		return nil
+	}
+	before := make(map[element]string, len(uses))
+	for _, u := range uses {
+		before[element{u.Category, u.Key}] = u.Value
+	}
+	return before
+}

@@ -1,0 +1,186 @@
+// Package policy compiles ClusterPolicy and Policy objects and publishes them as immutable snapshots.
+//
+// A policy that does not compile is never half-published: the previous generation stays in force. What a request reads
+// is one Snapshot, taken once.
+package policy
+
+import (
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/signet-policy/signet/pkg/image"
+	"github.com/signet-policy/signet/pkg/match"
+	"github.com/signet-policy/signet/pkg/verify"
+	"github.com/signet-policy/signet/pkg/wildcard"
+)
+
+// Action says what a violation does. There is no zero action.
+type Action int
+
+// The actions.
+const (
+	Enforce Action = iota + 1
+	Audit
+)
+
+func (a Action) String() string {
+	if a == Audit {
+		return "Audit"
+	}
+	return "Enforce"
+}
+
+// FailurePolicy says what an error does. There is no zero value.
+type FailurePolicy int
+
+// The failure policies.
+const (
+	Fail FailurePolicy = iota + 1
+	Ignore
+)
+
+func (f FailurePolicy) String() string {
+	if f == Ignore {
+		return "Ignore"
+	}
+	return "Fail"
+}
+
+// Key names a policy; Namespace is empty for a ClusterPolicy.
+type Key struct {
+	Namespace, Name string
+}
+
+// String is the name that reports carry: "name", or "namespace/name".
+func (k Key) String() string {
+	if k.Namespace == "" {
+		return k.Name
+	}
+	return k.Namespace + "/" + k.Name
+}
+
+// Scoped is the key of the scoped annotation: "/name", or "namespace/name".
+func (k Key) Scoped() string { return k.Namespace + "/" + k.Name }
+
+// Policy is one compiled policy.
+type Policy struct {
+	Key
+	UID        types.UID
+	Generation int64
+	// FailurePolicy and TimeoutSeconds are the effective ones; TimeoutSeconds is 0 where the flag's default holds.
+	FailurePolicy  FailurePolicy
+	TimeoutSeconds int32
+	// ApplyOne stops after the first rule that produced pass or fail.
+	ApplyOne   bool
+	Background bool
+	// Report says how results are presented.
+	Report Report
+	// Rules are the computed rules: each authored one followed by what was generated from it.
+	Rules []*Rule
+	// Authored is the number of rules as written.
+	Authored int
+	// NotEvaluated names what a stored policy holds beyond verifyImages rules; its Ready condition says so.
+	NotEvaluated []string
+}
+
+// Report is what the policy's annotations say about its report results.
+type Report struct {
+	Severity, Category string
+	Unscored, Disabled bool
+}
+
+// Rule is one compiled rule, authored or generated.
+type Rule struct {
+	Policy *Policy
+	Name   string
+	Filter match.Filter
+	// Entries are the verifyImages entries in order; never empty unless Broken is set.
+	Entries []*Entry
+	// ReportProperties are copied into report results.
+	ReportProperties map[string]string
+	// Kinds are all kinds that match names, for webhook rules; Operations replace the default operations when set.
+	Kinds []match.Kind
+
+	action   Action // of the entries; 0 when none has one
+	fallback actions
+}
+
+// actions is the policy-wide part of a rule's effective action.
+type actions struct {
+	overrides []override
+	spec      Action
+}
+
+type override struct {
+	namespaces []wildcard.Pattern
+	action     Action
+}
+
+func (a *actions) in(namespace string) Action {
+	for i := range a.overrides {
+		if wildcard.Any(a.overrides[i].namespaces, namespace) {
+			return a.overrides[i].action
+		}
+	}
+	return a.spec
+}
+
+// Action is the rule's effective action for objects of a namespace.
+func (r *Rule) Action(namespace string) Action {
+	if r.action != 0 {
+		return r.action
+	}
+	return r.fallback.in(namespace)
+}
+
+// Validates tells whether the rule has something to check in the validating phase.
+func (r *Rule) Validates() bool {
+	for _, e := range r.Entries {
+		if e.VerifyDigest || e.Required {
+			return true
+		}
+	}
+	return false
+}
+
+// Entry is one compiled verifyImages entry.
+type Entry struct {
+	Images []image.Pattern
+	Skip   []image.Pattern
+	// Requirement is nil for an entry without attestors.
+	Requirement *verify.Requirement
+	// Repository holds the signatures of the entry, zero for the image's own.
+	MutateDigest, VerifyDigest, Required, UseCache bool
+
+	action   Action // 0 when the entry has none
+	fallback actions
+}
+
+// Action is the entry's own effective action for objects of a namespace: it decides whether digests are mutated.
+func (e *Entry) Action(namespace string) Action {
+	if e.action != 0 {
+		return e.action
+	}
+	return e.fallback.in(namespace)
+}
+
+// Judges tells whether the entry looks at an image, and whether it skips it.
+func (e *Entry) Judges(f *image.Forms) (judges, skips bool) {
+	if !matchesAny(e.Images, f) {
+		return false, false
+	}
+	for i := range e.Skip {
+		if e.Skip[i].Skips(f) {
+			return false, true
+		}
+	}
+	return true, false
+}
+
+func matchesAny(patterns []image.Pattern, f *image.Forms) bool {
+	for i := range patterns {
+		if patterns[i].Matches(f) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,279 @@
+package registry
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/signet-policy/signet/pkg/reason"
+)
+
+const (
+	maxTokenAnswer  = 64 * kib
+	maxToken        = 32 * kib
+	defaultTokenAge = time.Minute
+	maxTokenAge     = time.Hour
+	clientID        = "signet"
+)
+
+// credential is what a keychain holds for one repository of one host. The zero value is anonymous.
+type credential struct {
+	authn.AuthConfig
+	// id names the credential in cache keys without being it.
+	id string
+}
+
+func (c credential) anonymous() bool { return c.id == "" }
+
+func (c credential) basic() string {
+	return "Basic " + base64.StdEncoding.EncodeToString([]byte(c.Username+":"+c.Password))
+}
+
+// resource is a repository as keychains want it.
+type resource struct{ host, repository string }
+
+func (r resource) String() string      { return r.host + "/" + r.repository }
+func (r resource) RegistryStr() string { return r.host }
+
+func lookUp(ctx context.Context, k authn.Keychain, r resource) (credential, error) {
+	a, err := authn.Resolve(ctx, k, r)
+	if err != nil {
+		return credential{}, err
+	}
+	if a == nil || a == authn.Anonymous {
+		return credential{}, nil
+	}
+	config, err := authn.Authorization(ctx, a)
+	if err != nil || config == nil || *config == (authn.AuthConfig{}) {
+		return credential{}, err
+	}
+	c := credential{AuthConfig: *config}
+	if c.Username == "" && c.Auth != "" {
+		if raw, err := base64.StdEncoding.DecodeString(c.Auth); err == nil {
+			c.Username, c.Password, _ = strings.Cut(string(raw), ":")
+		}
+	}
+	sum := sha256.New()
+	for _, s := range []string{c.Username, c.Password, c.Auth, c.IdentityToken, c.RegistryToken} {
+		part := sha256.Sum256([]byte(s))
+		sum.Write(part[:])
+	}
+	c.id = hex.EncodeToString(sum.Sum(nil))
+	return c, nil
+}
+
+// authState is what was learnt about hosts and the tokens they gave out, in bounded memory.
+type authState struct {
+	challenges *lru.Cache[string, challenge] // by origin (scheme and host)
+	tokens     *lru.Cache[tokenKey, token]
+
+	mu      sync.Mutex
+	flights map[tokenKey]*tokenFlight
+}
+
+// tokenKey keeps the tokens of origins, repositories and credentials apart.
+type tokenKey struct{ origin, scope, credential string }
+
+type token struct {
+	value   string
+	expires time.Time
+}
+
+type tokenFlight struct {
+	done  chan struct{}
+	value token
+	fail  *failure
+}
+
+func newAuthState() *authState {
+	s := &authState{flights: map[tokenKey]*tokenFlight{}}
+	// The only error is a size that is not positive.
+	s.challenges, _ = lru.New[string, challenge](1024)
+	s.tokens, _ = lru.New[tokenKey, token](4096)
+	return s
+}
+
+// authorization is the header to send without having been asked; empty when the host never asked, or nothing fits.
+func (s *session) authorization(ctx context.Context, ep *endpoint, origin *url.URL) string {
+	state := s.client.shared.auth
+	c, ok := state.challenges.Get(origin.String())
+	if !ok {
+		return ""
+	}
+	cred, err := s.credential(ctx, ep)
+	switch {
+	case err != nil:
+		return ""
+	case cred.RegistryToken != "":
+		return "Bearer " + cred.RegistryToken
+	case c.bearer:
+		t, ok := state.tokens.Get(tokenKey{origin.String(), tokenScope(c.scope, s.path), cred.id})
+		if ok && time.Now().Before(t.expires) {
+			return "Bearer " + t.value
+		}
+		return ""
+	case cred.Username != "":
+		return cred.basic()
+	default:
+		return ""
+	}
+}
+
+// answer turns a challenge into the header to try next. It returns "" when there is nothing else to try.
+func (s *session) answer(ctx context.Context, ep *endpoint, origin *url.URL, h http.Header, sent string) (string, *failure) {
+	c, ok := parseChallenge(h)
+	if !ok {
+		return "", nil
+	}
+	cred, err := s.credential(ctx, ep)
+	if err != nil {
+		// The error may name files and helpers, so it is not quoted.
+		return "", &failure{err: reason.New(reason.RegistryUnauthorized, "credentials for "+origin.Host+" cannot be read")}
+	}
+	state := s.client.shared.auth
+	state.challenges.Add(origin.String(), c)
+	var next string
+	switch {
+	case cred.RegistryToken != "":
+		next = "Bearer " + cred.RegistryToken
+	case c.bearer:
+		key := tokenKey{origin.String(), tokenScope(c.scope, s.path), cred.id}
+		t, fail := s.token(ctx, ep, origin, c, cred, key, strings.TrimPrefix(sent, "Bearer "))
+		if fail != nil {
+			return "", fail
+		}
+		return "Bearer " + t.value, nil
+	case cred.Username != "":
+		next = cred.basic()
+	}
+	if next == sent {
+		return "", nil
+	}
+	return next, nil
+}
+
+// token returns a cached token other than the refused one, or fetches one. Callers that want the same one share the
+// fetch; when the one who fetches gives up because of its own context, the next one takes over.
+func (s *session) token(ctx context.Context, ep *endpoint, origin *url.URL, c challenge, cred credential, key tokenKey, refused string) (token, *failure) {
+	state := s.client.shared.auth
+	for {
+		state.mu.Lock()
+		if t, ok := state.tokens.Get(key); ok && t.value != refused && time.Now().Before(t.expires) {
+			state.mu.Unlock()
+			return t, nil
+		}
+		flight, running := state.flights[key]
+		if !running {
+			flight = &tokenFlight{done: make(chan struct{})}
+			state.flights[key] = flight
+		}
+		state.mu.Unlock()
+		if running {
+			select {
+			case <-flight.done:
+			case <-ctx.Done():
+				return token{}, transportFailure(ctx, origin.String(), ctx.Err(), nil)
+			}
+			if flight.fail == nil {
+				return flight.value, nil
+			}
+			if flight.fail.err.Err == nil {
+				return token{}, flight.fail
+			}
+			continue
+		}
+		flight.value, flight.fail = s.fetchToken(ctx, ep, origin, c, cred, key.scope)
+		state.mu.Lock()
+		if flight.fail == nil {
+			state.tokens.Add(key, flight.value)
+		}
+		delete(state.flights, key)
+		state.mu.Unlock()
+		close(flight.done)
+		return flight.value, flight.fail
+	}
+}
+
+func (s *session) fetchToken(ctx context.Context, ep *endpoint, origin *url.URL, c challenge, cred credential, scope string) (token, *failure) {
+	realm, withCredentials, ok := realmRule(origin, c.realm)
+	if !ok {
+		return token{}, &failure{err: reason.New(reason.RegistryUnavailable, "token realm of "+origin.Host+" refused")}
+	}
+	q := realm.Query()
+	q.Set("scope", scope)
+	if c.service != "" {
+		q.Set("service", c.service)
+	}
+	r := outgoing{method: http.MethodGet, kind: KindToken, limit: maxTokenAnswer, origin: origin, noRedirects: true}
+	switch {
+	case withCredentials && cred.IdentityToken != "":
+		q.Set("grant_type", "refresh_token")
+		q.Set("refresh_token", cred.IdentityToken)
+		q.Set("client_id", clientID)
+		r.method, r.form = http.MethodPost, q.Encode()
+		q = realm.Query()
+	case withCredentials && cred.Username != "":
+		r.authorization = cred.basic()
+	}
+	u := *realm
+	u.RawQuery = q.Encode()
+	r.url = &u
+	a, fail := s.client.do(ctx, ep, r)
+	if fail != nil {
+		// The registry itself did answer, so this is never "no connection".
+		e := *fail.err
+		e.Unreachable = false
+		if fail.status >= 400 && fail.status < 500 && fail.status != http.StatusTooManyRequests {
+			e.Code = reason.RegistryUnauthorized
+		}
+		fail.err, fail.status, fail.wrongScheme = &e, 0, false
+		return token{}, fail
+	}
+	t, ok := parseToken(a.body, time.Now())
+	if !ok {
+		return token{}, &failure{err: reason.New(reason.RegistryUnavailable, "GET "+showURL(realm)+": no usable token")}
+	}
+	return t, nil
+}
+
+func parseToken(body []byte, now time.Time) (token, bool) {
+	var doc struct {
+		Token       string  `json:"token"`
+		AccessToken string  `json:"access_token"`
+		ExpiresIn   float64 `json:"expires_in"`
+	}
+	if json.Unmarshal(body, &doc) != nil {
+		return token{}, false
+	}
+	value := doc.Token
+	if value == "" {
+		value = doc.AccessToken
+	}
+	if value == "" || len(value) > maxToken {
+		return token{}, false
+	}
+	for _, b := range []byte(value) {
+		if b <= ' ' || b >= 0x7f {
+			return token{}, false
+		}
+	}
+	age := defaultTokenAge
+	if doc.ExpiresIn > 0 {
+		age = maxTokenAge
+		if doc.ExpiresIn < maxTokenAge.Seconds() {
+			age = time.Duration(doc.ExpiresIn * float64(time.Second))
+		}
+	}
+	// A token is renewed a little before the registry forgets it.
+	return token{value: value, expires: now.Add(age * 9 / 10)}, true
+}

@@ -8,6 +8,7 @@ import (
 type AttestorSet struct {
 	// Count is how many entries must have signed. Absent means all.
 	// +optional
+	// +nullable
 	// +kubebuilder:validation:Minimum=1
 	Count *int32 `json:"count,omitempty"`
 

@@ -1,0 +1,263 @@
+package sigstore_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/signet-policy/signet/pkg/image"
+	"github.com/signet-policy/signet/pkg/trust"
+	"github.com/signet-policy/signet/pkg/verify"
+	"github.com/signet-policy/signet/pkg/verify/sigstore"
+	"github.com/signet-policy/signet/testdata/corpus"
+)
+
+const testRegistry = "registry.test"
+
+// layout reads what is attached to images from the corpus, as a registry client would find it.
+type layout struct {
+	manifests map[string][]listed
+	referrers bool
+}
+
+type listed struct {
+	digest, tag string
+	manifest
+}
+
+type manifest struct {
+	ArtifactType string
+	Config       struct{ MediaType string }
+	Subject      *struct{ Digest string }
+	Layers       []struct {
+		MediaType, Digest string
+		Annotations       map[string]string
+	}
+	Manifests []struct{ Digest string }
+}
+
+func readBlob(digest string) ([]byte, error) {
+	algorithm, value, _ := strings.Cut(digest, ":")
+	return os.ReadFile(filepath.Join(corpus.Images(), "blobs", algorithm, value))
+}
+
+func newLayout(t testing.TB, referrers bool) *layout {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(corpus.Images(), "index.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var index struct {
+		Manifests []struct {
+			Digest      string
+			Annotations map[string]string
+		}
+	}
+	if err := json.Unmarshal(b, &index); err != nil {
+		t.Fatal(err)
+	}
+	l := &layout{manifests: map[string][]listed{}, referrers: referrers}
+	for _, d := range index.Manifests {
+		raw, err := readBlob(d.Digest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		one := listed{digest: d.Digest, tag: d.Annotations["org.opencontainers.image.ref.name"]}
+		if err := json.Unmarshal(raw, &one.manifest); err != nil {
+			t.Fatal(err)
+		}
+		repository := d.Annotations["corpus.repository"]
+		l.manifests[repository] = append(l.manifests[repository], one)
+	}
+	return l
+}
+
+func (l *layout) Attached(_ context.Context, img image.Pinned, repository image.Ref) (*image.Attached, error) {
+	path := img.Ref().Path()
+	if !repository.IsZero() {
+		path = repository.Path()
+	}
+	attached, seen := &image.Attached{}, map[string]bool{}
+	add := func(m *listed, place string) error {
+		if seen[m.digest] || m.Subject != nil && m.Subject.Digest != img.Digest().String() {
+			return nil
+		}
+		seen[m.digest] = true
+		kind := m.ArtifactType
+		if kind == "" {
+			kind = m.Config.MediaType
+		}
+		for _, layer := range m.Layers {
+			payload, err := readBlob(layer.Digest)
+			if err != nil {
+				return err
+			}
+			attached.Artifacts = append(attached.Artifacts, image.Artifact{
+				Place: place, Manifest: image.Digest(m.digest), ArtifactType: kind, MediaType: layer.MediaType,
+				Annotations: layer.Annotations, Payload: payload,
+			})
+		}
+		return nil
+	}
+	fallback := "sha256-" + img.Digest().Hex()
+	inTag := map[string]bool{}
+	for _, m := range l.manifests[path] {
+		if m.tag == fallback {
+			for _, child := range m.Manifests {
+				inTag[child.Digest] = true
+			}
+		}
+	}
+	for i := range l.manifests[path] {
+		m := &l.manifests[path][i]
+		var err error
+		switch {
+		case m.tag == fallback+".sig", m.tag == fallback+".att":
+			err = add(m, "tag "+m.tag)
+		case inTag[m.digest]:
+			err = add(m, "tag "+fallback)
+		case m.tag == "" && m.Subject != nil && l.referrers:
+			err = add(m, "referrers API")
+		case m.tag == "" && m.Subject != nil:
+			err = add(m, "tag "+fallback)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return attached, nil
+}
+
+// compile states a case's requirement in the evaluator's terms.
+func compile(c *corpus.Case) (*verify.Requirement, error) {
+	r := &verify.Requirement{AnyStatement: c.Requirement.Hint == "SigstoreBundle"}
+	for i := range c.Requirement.Signatures {
+		s, err := compileSet(c, &c.Requirement.Signatures[i], fmt.Sprintf(".attestors[%d]", i))
+		if err != nil {
+			return nil, err
+		}
+		r.Sets = append(r.Sets, *s)
+	}
+	return r, nil
+}
+
+func compileSet(c *corpus.Case, from *corpus.Set, path string) (*verify.Set, error) {
+	s := &verify.Set{Count: from.Count}
+	for i := range from.Attestors {
+		a := &from.Attestors[i]
+		if a.Nested != nil {
+			nested, err := compileSet(c, a.Nested, fmt.Sprintf("%s.entries[%d].attestor", path, i))
+			if err != nil {
+				return nil, err
+			}
+			s.Entries = append(s.Entries, verify.Entry{Nested: nested})
+			continue
+		}
+		text, err := a.PublicKeys()
+		if err != nil {
+			return nil, err
+		}
+		keys, err := verify.ParseKeys(text)
+		if err != nil {
+			return nil, err
+		}
+		for _, key := range keys {
+			attestor := &verify.Attestor{Key: key, IgnoreLog: a.IgnoreTlog, Annotations: a.Annotations}
+			if attestor.Annotations == nil {
+				attestor.Annotations = c.Requirement.Annotations
+			}
+			repository := a.Repository
+			if repository == "" {
+				repository = c.Requirement.SignatureRepository
+			}
+			var errs [4]error
+			if repository != "" {
+				attestor.Repository, errs[0] = image.Parse(testRegistry+"/"+repository, image.Options{})
+			}
+			attestor.Hash, errs[1] = verify.ParseHash(a.Hash)
+			if a.RekorKey != "" {
+				text, _ := corpus.Read(a.RekorKey)
+				attestor.LogKeys, errs[2] = verify.ParseKeys(text)
+			}
+			if a.TSAChain != "" {
+				text, _ := corpus.Read(a.TSAChain)
+				attestor.TSAChain, errs[3] = verify.ParseCertificates(text)
+			}
+			if err := errors.Join(errs[:]...); err != nil {
+				return nil, err
+			}
+			s.Entries = append(s.Entries, verify.Entry{Path: fmt.Sprintf("%s.entries[%d].keys", path, len(s.Entries)), Attestor: attestor})
+		}
+	}
+	if s.Count == 0 {
+		s.Count = len(s.Entries)
+	}
+	return s, nil
+}
+
+func verifierFor(t testing.TB, root string) *sigstore.Verifier {
+	t.Helper()
+	if root == "" {
+		return sigstore.New(nil)
+	}
+	source, err := trust.FromFile(filepath.Join(corpus.Dir(), root))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sigstore.New(source)
+}
+
+func pinned(t testing.TB, c *corpus.Case) image.Pinned {
+	t.Helper()
+	ref, err := image.Parse(testRegistry+"/"+c.Image, image.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := image.ParseDigest(c.Digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ref.Pin(d)
+}
+
+func TestCorpus(t *testing.T) {
+	t.Parallel()
+	cases, err := corpus.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for mode, referrers := range map[string]bool{"referrers API": true, "fallback tag": false} {
+		registry := newLayout(t, referrers)
+		for _, c := range cases {
+			if c.Digest == "" {
+				if c.Expected == corpus.Accept {
+					t.Errorf("%s: an image that does not exist cannot be accepted", c.Name)
+				}
+				continue
+			}
+			t.Run(mode+"/"+c.Name, func(t *testing.T) {
+				t.Parallel()
+				req, err := compile(&c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				_, err = verify.Evaluate(t.Context(), verifierFor(t, c.Requirement.TrustedRoot), registry, pinned(t, &c), req)
+				if got := map[bool]string{true: corpus.Accept, false: corpus.Refuse}[err == nil]; got != c.Expected {
+					report := t.Errorf
+					if c.Advisory {
+						report = t.Logf
+					}
+					report("%s, want %s: %s\n%v", got, c.Expected, c.Reason, err)
+				}
+				if err != nil && !errors.Is(err, verify.ErrNotVerified) {
+					t.Errorf("no violation: %v", err)
+				}
+			})
+		}
+	}
+}

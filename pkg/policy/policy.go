@@ -7,6 +7,7 @@ package policy
 import (
 	"k8s.io/apimachinery/pkg/types"
 
+	v1 "github.com/signet-policy/signet/api/v1"
 	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/match"
 	"github.com/signet-policy/signet/pkg/verify"
@@ -76,6 +77,8 @@ type Policy struct {
 	Report Report
 	// Rules are the computed rules: each authored one followed by what was generated from it.
 	Rules []*Rule
+	// Generated are the rules generated for pod controllers, as the status shows them.
+	Generated []v1.Rule
 	// Authored is the number of rules as written.
 	Authored int
 	// NotEvaluated names what a stored policy holds beyond verifyImages rules; its Ready condition says so.
@@ -147,8 +150,7 @@ type Entry struct {
 	Images []image.Pattern
 	Skip   []image.Pattern
 	// Requirement is nil for an entry without attestors.
-	Requirement *verify.Requirement
-	// Repository holds the signatures of the entry, zero for the image's own.
+	Requirement                                    *verify.Requirement
 	MutateDigest, VerifyDigest, Required, UseCache bool
 
 	action   Action // 0 when the entry has none

@@ -1,0 +1,261 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	kjson "sigs.k8s.io/json"
+
+	v1 "github.com/signet-policy/signet/api/v1"
+	"github.com/signet-policy/signet/pkg/image"
+	"github.com/signet-policy/signet/pkg/verify"
+)
+
+// maxNesting is how deep attestor sets may stand in each other.
+const maxNesting = 16
+
+// requirement compiles an entry's attestors; nil when it has none.
+func (c *compiler) requirement(in *v1.ImageVerification, path *field.Path) *verify.Requirement {
+	if len(in.Attestors) == 0 {
+		return nil
+	}
+	r := &verify.Requirement{AnyStatement: in.Type == v1.SigstoreBundle}
+	for i := range in.Attestors {
+		at := scope{entry: in, entryPath: path, path: path.Child("attestors").Index(i), shown: fmt.Sprintf(".attestors[%d]", i)}
+		r.Sets = append(r.Sets, c.set(&in.Attestors[i], at))
+	}
+	r.Fingerprint = verify.Fingerprint(r)
+	return r
+}
+
+// scope is where an attestor set stands.
+type scope struct {
+	entry     *v1.ImageVerification
+	entryPath *field.Path
+	path      *field.Path // of the set
+	shown     string      // its path in messages
+	depth     int
+	seen      map[string]bool // keys of the set, by their hint
+}
+
+// set compiles one attestor set.
+func (c *compiler) set(in *v1.AttestorSet, at scope) verify.Set {
+	var s verify.Set
+	if at.depth > maxNesting {
+		c.errs = append(c.errs, field.Forbidden(at.path, fmt.Sprintf("attestors are nested more than %d deep", maxNesting)))
+		return s
+	}
+	if len(in.Entries) == 0 {
+		c.errs = append(c.errs, field.Invalid(at.path, "", "An entry is required"))
+		return s
+	}
+	at.seen = map[string]bool{}
+	for i := range in.Entries {
+		c.attestor(&s, &in.Entries[i], at, at.path.Child("entries").Index(i))
+	}
+	s.Count = len(s.Entries)
+	if in.Count != nil && *in.Count != 0 {
+		count := int(*in.Count)
+		switch {
+		case count < 0:
+			c.errs = append(c.errs, field.Invalid(at.path.Child("count"), count, "Count must be positive"))
+		case count > max(len(s.Entries), len(in.Entries)):
+			c.errs = append(c.errs, field.Invalid(at.path.Child("count"), count, "Count cannot exceed length of entries"))
+		default:
+			s.Count = count
+		}
+	}
+	return s
+}
+
+// attestor compiles one entry of a set, which several keys in one text expand to several.
+func (c *compiler) attestor(s *verify.Set, in *v1.Attestor, at scope, path *field.Path) {
+	kinds := 0
+	for _, set := range []bool{in.Keys != nil, in.Certificates != nil, in.Keyless != nil, in.Attestor != nil} {
+		if set {
+			kinds++
+		}
+	}
+	if kinds != 1 {
+		c.errs = append(c.errs, field.Invalid(path, "", "keys, certificates, keyless, or a nested attestor is required"))
+		return
+	}
+	switch {
+	case in.Certificates != nil:
+		c.notYet(path.Child("certificates"))
+	case in.Keyless != nil:
+		c.notYet(path.Child("keyless"))
+	case in.Attestor != nil:
+		nested, err := decodeSet(in.Attestor.Raw)
+		if err != nil {
+			c.errs = append(c.errs, field.Invalid(path.Child("attestor"), clip(string(in.Attestor.Raw)), err.Error()))
+			return
+		}
+		at.path, at.depth = path.Child("attestor"), at.depth+1
+		at.shown = fmt.Sprintf("%s.entries[%d].attestor", at.shown, len(s.Entries))
+		compiled := c.set(nested, at)
+		s.Entries = append(s.Entries, verify.Entry{Path: at.shown, Nested: &compiled})
+	default:
+		c.keys(s, in, at, path)
+	}
+}
+
+// decodeSet reads a nested attestor, which receives no defaults from the schema, and refuses what it does not know.
+func decodeSet(raw []byte) (*v1.AttestorSet, error) {
+	var set v1.AttestorSet
+	strict, err := kjson.UnmarshalStrict(raw, &set)
+	if err := errors.Join(append(strict, err)...); err != nil {
+		return nil, fmt.Errorf("not an attestor set: %w", err)
+	}
+	return &set, nil
+}
+
+// keys compiles a static key attestor.
+func (c *compiler) keys(s *verify.Set, in *v1.Attestor, sc scope, path *field.Path) {
+	at, k := path.Child("keys"), in.Keys
+	if k.KMS != "" {
+		c.notYet(at.Child("kms"))
+	}
+	if k.Secret != nil {
+		c.notYet(at.Child("secret"))
+	}
+	if k.PublicKeys == "" {
+		if k.KMS == "" && k.Secret == nil {
+			c.errs = append(c.errs, field.Invalid(at, "", "A public key, kms key or secret is required"))
+		}
+		return
+	}
+	base := verify.Attestor{Annotations: sc.entry.Annotations}
+	if in.Annotations != nil {
+		base.Annotations = in.Annotations
+	}
+	c.noVariables(path.Child("annotations"), base.Annotations)
+	base.Repository = c.repository(in.Repository, path, sc)
+	algorithm, algorithmAt := k.SignatureAlgorithm, at.Child("signatureAlgorithm")
+	if algorithm == "" {
+		algorithm, algorithmAt = in.SignatureAlgorithm, path.Child("signatureAlgorithm")
+	}
+	var err error
+	if base.Hash, err = verify.ParseHash(algorithm); err != nil {
+		c.errs = append(c.errs, field.Invalid(algorithmAt, algorithm, "Invalid signature algorithm provided"))
+	}
+	c.rekor(&base, k.Rekor, at.Child("rekor"))
+	c.ctlog(&base, k.CTLog, at.Child("ctlog"))
+
+	publicKeys := at.Child("publicKeys")
+	if problem := notPEM(k.PublicKeys); problem != "" {
+		c.errs = append(c.errs, field.Invalid(publicKeys, clip(k.PublicKeys), problem))
+		return
+	}
+	keys, err := verify.ParseKeys(k.PublicKeys)
+	if err != nil {
+		c.errs = append(c.errs, field.Invalid(publicKeys, clip(k.PublicKeys), err.Error()))
+		return
+	}
+	for _, key := range keys {
+		a := base
+		a.Key = key
+		id := verify.KeyHint(key)
+		if sc.seen[id] {
+			c.warn("%s: the same key stands in two entries of one set, so that one signature by it counts twice", path)
+		}
+		sc.seen[id] = true
+		s.Entries = append(s.Entries, verify.Entry{Path: fmt.Sprintf("%s.entries[%d].keys", sc.shown, len(s.Entries)), Attestor: &a})
+	}
+}
+
+// notPEM says what is wrong with a key that is no PEM text; empty for one that may be.
+func notPEM(s string) string {
+	text := strings.TrimSpace(s)
+	switch {
+	case strings.HasPrefix(text, "-----BEGIN"):
+		return ""
+	case hasVariable(text):
+		return "variables are not evaluated by this version of Signet"
+	}
+	for _, scheme := range []string{"k8s://", "awskms://", "azurekms://", "gcpkms://", "hashivault://"} {
+		if strings.HasPrefix(text, scheme) {
+			return scheme + " keys are not evaluated by this version of Signet"
+		}
+	}
+	if strings.Contains(text, "://") || strings.HasPrefix(text, "/") || strings.HasPrefix(text, ".") || !strings.Contains(text, "\n") {
+		return "file paths and URLs are not accepted as public keys; use PEM, k8s://<namespace>/<name> or a KMS URI"
+	}
+	return ""
+}
+
+// clip keeps a value in an error message short.
+func clip(s string) string {
+	const most = 80
+	if len(s) <= most {
+		return s
+	}
+	return s[:most] + "…"
+}
+
+func (c *compiler) noVariables(path *field.Path, m map[string]string) {
+	for k, v := range m {
+		c.noVariable(path.Key(k), v)
+	}
+}
+
+// repository reads the repository that holds the signatures, the attestor's own before the entry's.
+func (c *compiler) repository(own string, path *field.Path, sc scope) image.Ref {
+	at, text := path.Child("repository"), own
+	if text == "" {
+		at, text = sc.entryPath.Child("repository"), sc.entry.Repository
+	}
+	if text == "" {
+		return image.Ref{}
+	}
+	c.noVariable(at, text)
+	ref, err := image.Parse(text, image.Options{})
+	if err == nil && (ref.RawDigest() != "" || ref.WithTag() == text) {
+		err = fmt.Errorf("a repository without tag and digest is expected")
+	}
+	if err != nil {
+		c.errs = append(c.errs, field.Invalid(at, text, err.Error()))
+		return image.Ref{}
+	}
+	return ref
+}
+
+func (c *compiler) rekor(a *verify.Attestor, in *v1.Rekor, path *field.Path) {
+	if in == nil {
+		return
+	}
+	a.IgnoreLog = in.IgnoreTlog
+	if in.URL != "" && !in.IgnoreTlog {
+		c.warn("%s: Signet verifies the log proof that a signature carries and does not search the log at this address", path.Child("url"))
+	}
+	if in.PubKey == "" {
+		return
+	}
+	keys, err := verify.ParseKeys(in.PubKey)
+	if err != nil {
+		c.errs = append(c.errs, field.Invalid(path.Child("pubkey"), clip(in.PubKey), err.Error()))
+	}
+	a.LogKeys = keys
+}
+
+// ctlog reads the timestamp authority. Certificate timestamps (SCTs) concern certificates only, never a static key;
+// the key of their log is checked all the same, so that a typing error does not wait for the day it is needed.
+func (c *compiler) ctlog(a *verify.Attestor, in *v1.CTLog, path *field.Path) {
+	if in == nil {
+		return
+	}
+	if in.PubKey != "" {
+		if _, err := verify.ParseKeys(in.PubKey); err != nil {
+			c.errs = append(c.errs, field.Invalid(path.Child("pubkey"), clip(in.PubKey), err.Error()))
+		}
+	}
+	if in.TSACertChain != "" {
+		chain, err := verify.ParseCertificates(in.TSACertChain)
+		if err != nil {
+			c.errs = append(c.errs, field.Invalid(path.Child("tsaCertChain"), clip(in.TSACertChain), err.Error()))
+		}
+		a.TSAChain = chain
+	}
+}

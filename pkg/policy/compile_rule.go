@@ -1,0 +1,257 @@
+package policy
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	v1 "github.com/signet-policy/signet/api/v1"
+	"github.com/signet-policy/signet/pkg/image"
+	"github.com/signet-policy/signet/pkg/match"
+)
+
+// rule compiles one authored or generated rule.
+func (c *compiler) rule(in *v1.Rule, path *field.Path, fallback actions) {
+	switch {
+	case in.Name == "":
+		c.errs = append(c.errs, field.Required(path.Child("name"), "a rule needs a name"))
+	case len(in.Name) > maxRuleName:
+		c.errs = append(c.errs, field.TooLong(path.Child("name"), in.Name, maxRuleName))
+	}
+	for _, other := range []struct {
+		name string
+		set  bool
+	}{{"validate", in.Validate != nil}, {"mutate", in.Mutate != nil}, {"generate", in.Generate != nil}} {
+		if other.set {
+			c.others = append(c.others, field.Forbidden(path.Child(other.name),
+				fmt.Sprintf("rule %q: %s is not supported, only verifyImages rules are evaluated", in.Name, other.name)))
+		}
+	}
+	if len(in.VerifyImages) == 0 {
+		if in.Validate == nil && in.Mutate == nil && in.Generate == nil {
+			c.errs = append(c.errs, field.Required(path.Child("verifyImages"), "a rule needs an operation"))
+		}
+		if len(in.ImageExtractors) > 0 {
+			c.errs = append(c.errs, field.Invalid(path.Child("imageExtractors"), len(in.ImageExtractors),
+				fmt.Sprintf("Invalid rule spec for rule '%s', imageExtractors can only be defined for verifyImages rule", in.Name)))
+		}
+		return
+	}
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{{"context", len(in.Context) > 0}, {"preconditions", in.Preconditions != nil}, {"imageExtractors", len(in.ImageExtractors) > 0}} {
+		if f.set {
+			c.notYet(path.Child(f.name))
+		}
+	}
+	for k, v := range in.ReportProperties {
+		c.noVariable(path.Child("reportProperties").Key(k), v)
+	}
+	out := &Rule{Policy: c.out, Name: in.Name, ReportProperties: in.ReportProperties, fallback: fallback}
+	out.Filter.Match = c.block(&in.Match, path.Child("match"), true)
+	if in.Exclude != nil {
+		out.Filter.Exclude = c.block(in.Exclude, path.Child("exclude"), false)
+	}
+	for _, b := range [][]match.Resource{out.Filter.Match.Any, out.Filter.Match.All} {
+		for i := range b {
+			out.Kinds = append(out.Kinds, b[i].Kinds...)
+		}
+	}
+	for i := range in.VerifyImages {
+		e := c.entry(&in.VerifyImages[i], path.Child("verifyImages").Index(i), in.Name, fallback)
+		out.Entries = append(out.Entries, e)
+		if e.action == Enforce || out.action == 0 {
+			out.action = e.action
+		}
+	}
+	c.out.Rules = append(c.out.Rules, out)
+}
+
+// block compiles a match or exclude block.
+func (c *compiler) block(in *v1.MatchResources, path *field.Path, matching bool) match.Block {
+	var b match.Block
+	legacy := v1.ResourceFilter{UserInfo: in.UserInfo, Resources: in.Resources}
+	hasLegacy := !emptyFilter(&legacy)
+	switch {
+	case len(in.Any) > 0 && len(in.All) > 0:
+		c.errs = append(c.errs, field.Invalid(path, "any, all", "use either any or all, not both"))
+	case hasLegacy && len(in.Any)+len(in.All) > 0:
+		c.errs = append(c.errs, field.Invalid(path, "resources", "use either any or all, or resources, not both"))
+	case hasLegacy:
+		b.Any = []match.Resource{c.filter(&legacy, path, matching)}
+	}
+	for i := range in.Any {
+		b.Any = append(b.Any, c.filter(&in.Any[i], path.Child("any").Index(i), matching))
+	}
+	for i := range in.All {
+		b.All = append(b.All, c.filter(&in.All[i], path.Child("all").Index(i), matching))
+	}
+	if matching && len(b.Any)+len(b.All) == 0 {
+		c.errs = append(c.errs, field.Required(path, "Rule is matching an empty set"))
+	}
+	return b
+}
+
+func emptyFilter(f *v1.ResourceFilter) bool {
+	r := &f.Resources
+	return len(f.Roles)+len(f.ClusterRoles)+len(f.Subjects) == 0 && len(r.Kinds)+len(r.Names)+len(r.Namespaces)+len(r.Annotations)+len(r.Operations) == 0 &&
+		r.Name == "" && r.Selector == nil && r.NamespaceSelector == nil
+}
+
+func (c *compiler) filter(in *v1.ResourceFilter, path *field.Path, matching bool) match.Resource {
+	r, at := &in.Resources, path.Child("resources")
+	for _, f := range []struct {
+		path *field.Path
+		set  bool
+	}{
+		{path.Child("roles"), len(in.Roles) > 0}, {path.Child("clusterRoles"), len(in.ClusterRoles) > 0},
+		{path.Child("subjects"), len(in.Subjects) > 0}, {at.Child("annotations"), len(r.Annotations) > 0},
+		{at.Child("selector"), r.Selector != nil}, {at.Child("namespaceSelector"), r.NamespaceSelector != nil},
+		{at.Child("operations"), len(r.Operations) > 0},
+	} {
+		if f.set {
+			c.notYet(f.path)
+		}
+	}
+	if emptyFilter(in) {
+		c.errs = append(c.errs, field.Required(path, "Rule is matching an empty set"))
+	}
+	var out match.Resource
+	if matching && len(r.Kinds) == 0 {
+		c.errs = append(c.errs, field.Required(at.Child("kinds"), "name the kinds that the rule is about"))
+	}
+	for i, s := range r.Kinds {
+		if s == "*" && matching {
+			c.errs = append(c.errs, field.Invalid(at.Child("kinds").Index(i), s, "wildcard policy does not support rule type"))
+			continue
+		}
+		c.noVariable(at.Child("kinds").Index(i), s)
+		k, err := match.ParseKind(s)
+		if err != nil {
+			c.errs = append(c.errs, field.Invalid(at.Child("kinds").Index(i), s, err.Error()))
+			continue
+		}
+		out.Kinds = append(out.Kinds, k)
+	}
+	names := r.Names
+	if r.Name != "" {
+		if len(names) > 0 {
+			c.errs = append(c.errs, field.Forbidden(at.Child("name"), "use names instead, not both"))
+		}
+		names = []string{r.Name}
+	}
+	out.Names = c.wildcards(at.Child("names"), names)
+	out.Namespaces = c.wildcards(at.Child("namespaces"), r.Namespaces)
+	if own := c.out.Namespace; own != "" && matching {
+		for i, ns := range r.Namespaces {
+			if ns != own {
+				c.errs = append(c.errs, field.Invalid(at.Child("namespaces").Index(i), ns, "a Policy matches only its own namespace "+own))
+			}
+		}
+	}
+	return out
+}
+
+// entry compiles one verifyImages entry.
+func (c *compiler) entry(in *v1.ImageVerification, path *field.Path, rule string, fallback actions) *Entry {
+	in = c.shortcuts(in, path)
+	e := &Entry{
+		MutateDigest: isTrue(in.MutateDigest), VerifyDigest: isTrue(in.VerifyDigest),
+		Required: isTrue(in.Required), UseCache: isTrue(in.UseCache),
+		action: c.action(path.Child("failureAction"), string(in.FailureAction)), fallback: fallback,
+	}
+	if len(in.ImageReferences) == 0 {
+		c.errs = append(c.errs, field.Invalid(path, rule, "An image reference is required"))
+	}
+	e.Images = c.images(path.Child("imageReferences"), in.ImageReferences, rule)
+	e.Skip = c.images(path.Child("skipImageReferences"), in.SkipImageReferences, rule)
+	if in.Type == v1.Notary {
+		c.notYet(path.Child("type"))
+	}
+	if len(in.Attestations) > 0 {
+		c.notYet(path.Child("attestations"))
+	}
+	if in.Validate != nil {
+		c.notYet(path.Child("validate"))
+	}
+	if in.ImageRegistryCredentials != nil {
+		c.notYet(path.Child("imageRegistryCredentials"))
+	}
+	if len(in.AdditionalExtensions) > 0 {
+		c.notYet(path.Child("additionalExtensions"))
+	}
+	e.Requirement = c.requirement(in, path)
+	c.entryWarnings(e, path, fallback)
+	return e
+}
+
+func (c *compiler) entryWarnings(e *Entry, path *field.Path, fallback actions) {
+	action := e.action
+	if action == 0 {
+		action = fallback.spec
+	}
+	if action == Audit && e.MutateDigest {
+		c.warn("%s: mutateDigest has no effect for failure action Audit and is treated as false", path)
+	}
+	if action == Enforce && c.out.FailurePolicy == Ignore {
+		c.warn("%s: Enforce with failure policy Ignore: images that cannot be checked are admitted", path)
+	}
+	if action == Enforce && !e.MutateDigest && !e.VerifyDigest {
+		c.warn("%s: without mutateDigest and verifyDigest the tag can move after verification", path)
+	}
+}
+
+// shortcuts turns the deprecated image and key into what they stand for, on a copy.
+func (c *compiler) shortcuts(in *v1.ImageVerification, path *field.Path) *v1.ImageVerification {
+	for _, f := range []struct{ name, value string }{{"roots", in.Roots}, {"issuer", in.Issuer}, {"subject", in.Subject}} {
+		if f.value != "" {
+			c.notYet(path.Child(f.name))
+		}
+	}
+	if in.Image == "" && in.Key == "" {
+		return in
+	}
+	out := in.DeepCopy()
+	if in.Image != "" {
+		out.ImageReferences = append(out.ImageReferences, in.Image)
+	}
+	if in.Key != "" {
+		out.Attestors = append(out.Attestors, v1.AttestorSet{Entries: []v1.Attestor{{
+			Keys: &v1.StaticKeyAttestor{PublicKeys: in.Key}, Annotations: in.Annotations,
+		}}})
+	}
+	return out
+}
+
+func (c *compiler) images(path *field.Path, texts []string, rule string) []image.Pattern {
+	var out []image.Pattern
+	for i, s := range texts {
+		if hasVariable(s) {
+			c.errs = append(c.errs, field.Invalid(path.Index(i), s, fmt.Sprintf("rule %q should not have variables in image reference section", rule)))
+			continue
+		}
+		p, err := image.CompilePattern(s)
+		if err != nil {
+			c.errs = append(c.errs, field.Invalid(path.Index(i), s, err.Error()))
+			continue
+		}
+		if unanchored(s) {
+			c.warn("%s: %q is not anchored: it also matches longer names", path.Index(i), s)
+		}
+		out = append(out, p)
+	}
+	return out
+}
+
+// unanchored tells whether a pattern ends in a star directly after a character of a name.
+func unanchored(s string) bool {
+	if len(s) < 2 || s[len(s)-1] != '*' {
+		return false
+	}
+	switch s[len(s)-2] {
+	case '/', ':', '@', '*', '?', '-', '.', '_':
+		return false
+	}
+	return true
+}

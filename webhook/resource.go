@@ -1,0 +1,134 @@
+package webhook
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/go-logr/logr"
+	admissionv1 "k8s.io/api/admission/v1"
+	kjson "sigs.k8s.io/json"
+
+	"github.com/signet-policy/signet/pkg/engine"
+	"github.com/signet-policy/signet/pkg/match"
+	"github.com/signet-policy/signet/pkg/policy"
+)
+
+// Reviewed is one request with its decision, for those who report on it.
+type Reviewed struct {
+	Admission *admissionv1.AdmissionRequest
+	Request   *engine.Request
+	Decision  *engine.Decision
+	Duration  time.Duration
+}
+
+// Resources reviews the objects that policies are about.
+type Resources struct {
+	Engine *engine.Engine
+	// Record is told of every review. It must not block.
+	Record func(*Reviewed)
+}
+
+// Review returns the review of one path.
+func (h *Resources) Review(phase engine.Phase, failure policy.FailurePolicy) Review {
+	ignore := failure == policy.Ignore
+	return func(ctx context.Context, req *admissionv1.AdmissionRequest, timeout time.Duration) *admissionv1.AdmissionResponse {
+		start := time.Now()
+		if req.Operation != admissionv1.Create && req.Operation != admissionv1.Update {
+			return &admissionv1.AdmissionResponse{Allowed: true}
+		}
+		in, err := request(req, phase, failure, timeout)
+		if err != nil {
+			return undecided(ignore, err.Error())
+		}
+		decision, err := h.Engine.Review(ctx, in)
+		if err != nil {
+			return undecided(ignore, err.Error())
+		}
+		reviewed := &Reviewed{Admission: req, Request: in, Decision: decision, Duration: time.Since(start)}
+		logDecision(logr.FromContextOrDiscard(ctx), reviewed)
+		if h.Record != nil {
+			h.Record(reviewed)
+		}
+		return respond(decision)
+	}
+}
+
+func respond(d *engine.Decision) *admissionv1.AdmissionResponse {
+	if !d.Allowed {
+		return denied(d.Message)
+	}
+	resp := &admissionv1.AdmissionResponse{Allowed: true, Warnings: d.Warnings}
+	if len(d.Patches) > 0 {
+		patch, err := json.Marshal(d.Patches)
+		if err != nil {
+			return denied("Signet could not write its patch: " + err.Error())
+		}
+		kind := admissionv1.PatchTypeJSONPatch
+		resp.Patch, resp.PatchType = patch, &kind
+	}
+	return resp
+}
+
+// request reads an admission request into the engine's form.
+func request(req *admissionv1.AdmissionRequest, phase engine.Phase, failure policy.FailurePolicy, timeout time.Duration) (*engine.Request, error) {
+	object, err := decodeObject(req.Object.Raw)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the object: %w", err)
+	}
+	if object == nil {
+		return nil, fmt.Errorf("the request has no object")
+	}
+	out := &engine.Request{
+		Phase: phase, FailurePolicy: failure, Object: object, Name: req.Name, Timeout: timeout,
+		Attributes: match.Attributes{
+			Group: req.Kind.Group, Version: req.Kind.Version, Kind: req.Kind.Kind,
+			Subresource: req.SubResource, Namespace: req.Namespace, Name: req.Name,
+		},
+	}
+	metadata, _ := object["metadata"].(map[string]any)
+	if out.Name == "" {
+		out.Name, _ = metadata["name"].(string)
+	}
+	if out.Attributes.Name = out.Name; out.Name == "" {
+		out.Attributes.Name, _ = metadata["generateName"].(string)
+	}
+	if req.Operation == admissionv1.Update {
+		if out.Old, err = decodeObject(req.OldObject.Raw); err != nil {
+			return nil, fmt.Errorf("cannot read the old object: %w", err)
+		}
+	}
+	return out, nil
+}
+
+// decodeObject reads an object; nil for none.
+func decodeObject(raw []byte) (map[string]any, error) {
+	if len(raw) == 0 {
+		return nil, nil
+	}
+	var object map[string]any
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(raw, &object); err != nil {
+		return nil, err
+	}
+	return object, nil
+}
+
+// logDecision writes one line for what a person may have to look into.
+func logDecision(log logr.Logger, r *Reviewed) {
+	for i := range r.Decision.Responses {
+		resp := &r.Decision.Responses[i]
+		if resp.Status == engine.Pass || resp.Status == engine.Skip {
+			continue
+		}
+		image, digest := "", string(resp.Digest)
+		if resp.Image != nil {
+			image = resp.Image.Ref.String()
+		}
+		log.Info("image check failed", "uid", r.Admission.UID, "operation", r.Admission.Operation,
+			"kind", r.Request.Attributes.Kind, "namespace", r.Request.Attributes.Namespace, "name", r.Request.Name,
+			"policy", resp.Rule.Policy.Key.String(), "rule", resp.Rule.Name, "image", image, "digest", digest,
+			"status", resp.Status.String(), "reason", string(resp.Reason), "message", resp.Message,
+			"blocked", !r.Decision.Allowed, "duration", r.Duration.String())
+	}
+}

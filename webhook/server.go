@@ -1,0 +1,217 @@
+// Package webhook turns admission reviews into engine requests and decisions into answers.
+//
+// Every review is answered with its own UID: a panic, an object that cannot be read or an engine that is not ready is
+// an error, which the path's failure policy decides. Nothing is ever an empty success.
+package webhook
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/go-logr/logr"
+	admissionv1 "k8s.io/api/admission/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	kjson "sigs.k8s.io/json"
+)
+
+// maxBody is the largest review that is read, in bytes: an object and its old version, each at the API server's own
+// limit of 3 MiB, and room for the rest.
+const maxBody = 8 << 20
+
+// Paths of the server.
+const (
+	MutateFail     = "/mutate/fail"
+	MutateIgnore   = "/mutate/ignore"
+	ValidateFail   = "/validate/fail"
+	ValidateIgnore = "/validate/ignore"
+	PolicyValidate = "/policyvalidate"
+	PolicyMutate   = "/policymutate"
+	VerifyMutate   = "/verifymutate"
+	Liveness       = "/health/liveness"
+	Readiness      = "/health/readiness"
+)
+
+// Review answers one admission request. The answer's UID is set by the caller.
+type Review func(ctx context.Context, req *admissionv1.AdmissionRequest, timeout time.Duration) *admissionv1.AdmissionResponse
+
+// Server is the HTTPS server of the webhooks and the health checks.
+type Server struct {
+	// Addr is the address to listen on, such as ":9443".
+	Addr string
+	TLS  *tls.Config
+	// Ready is asked by the readiness check.
+	Ready func() error
+	Log   logr.Logger
+
+	mux *http.ServeMux
+}
+
+// NewServer returns a server with the health checks.
+func NewServer(addr string, config *tls.Config, ready func() error, log logr.Logger) *Server {
+	s := &Server{Addr: addr, TLS: config, Ready: ready, Log: log, mux: http.NewServeMux()}
+	s.mux.HandleFunc("GET "+Liveness, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
+	s.mux.HandleFunc("GET "+Readiness, func(w http.ResponseWriter, _ *http.Request) {
+		if err := s.Ready(); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		w.WriteHeader(http.StatusOK)
+	})
+	return s
+}
+
+// Handle registers a review for a path. With ignore, what could not be judged at all is admitted with a warning;
+// otherwise it is denied.
+func (s *Server) Handle(path string, ignore bool, review Review) {
+	s.mux.Handle("POST "+path, &handler{review: review, ignore: ignore, log: s.Log.WithValues("path", path)})
+}
+
+// Handler is the server's handler, for tests and benchmarks.
+func (s *Server) Handler() http.Handler { return s.mux }
+
+// NeedLeaderElection is false: every replica serves.
+func (s *Server) NeedLeaderElection() bool { return false }
+
+// drain is how long a stopping server waits for reviews in progress.
+const drain = 35 * time.Second
+
+// Start serves until the context ends, then finishes the reviews in progress.
+func (s *Server) Start(ctx context.Context) error {
+	listener, err := net.Listen("tcp", s.Addr)
+	if err != nil {
+		return fmt.Errorf("webhook server: %w", err)
+	}
+	server := &http.Server{
+		Handler: s.mux, TLSConfig: s.TLS, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
+		WriteTimeout: 60 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: nil, BaseContext: func(net.Listener) context.Context { return logr.NewContext(context.WithoutCancel(ctx), s.Log) },
+	}
+	done := make(chan error, 1)
+	go func() { done <- server.ServeTLS(listener, "", "") }()
+	select {
+	case err := <-done:
+		return fmt.Errorf("webhook server: %w", err)
+	case <-ctx.Done():
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+	defer cancel()
+	if err := server.Shutdown(stop); err != nil {
+		return fmt.Errorf("webhook server: %w", err)
+	}
+	return nil
+}
+
+// handler is one admission endpoint.
+type handler struct {
+	review Review
+	ignore bool
+	log    logr.Logger
+}
+
+var errBody = errors.New("the body is no admission.k8s.io/v1 AdmissionReview with a request and a uid")
+
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	req, err := decode(w, r)
+	if err != nil {
+		h.log.Info("refused a request that is no review", "error", err.Error())
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	resp := h.answer(r, req)
+	resp.UID = req.UID
+	body, err := encode(resp)
+	if err != nil {
+		h.log.Error(err, "cannot encode the answer")
+		http.Error(w, "cannot encode the answer", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write(body) // a client that went away is not our trouble
+}
+
+// answer runs the review; a panic in it is an error of the request.
+func (h *handler) answer(r *http.Request, req *admissionv1.AdmissionRequest) (resp *admissionv1.AdmissionResponse) {
+	defer func() {
+		if p := recover(); p != nil {
+			h.log.Error(fmt.Errorf("panic: %v", p), "recovered in a review", "uid", req.UID, "kind", req.Kind.Kind,
+				"namespace", req.Namespace, "name", req.Name)
+			resp = undecided(h.ignore, "internal error")
+		}
+	}()
+	resp = h.review(r.Context(), req, timeout(r))
+	if resp == nil {
+		return undecided(h.ignore, "internal error: no answer")
+	}
+	return resp
+}
+
+// undecided answers a request that could not be judged at all.
+func undecided(ignore bool, cause string) *admissionv1.AdmissionResponse {
+	text := "Signet could not judge this request: " + cause
+	if ignore {
+		return &admissionv1.AdmissionResponse{Allowed: true, Warnings: []string{text}}
+	}
+	return denied(text)
+}
+
+func denied(text string) *admissionv1.AdmissionResponse {
+	return &admissionv1.AdmissionResponse{Result: &metav1.Status{Status: metav1.StatusFailure, Message: text}}
+}
+
+// timeout is the time that the API server gives this call, 0 when it does not say.
+func timeout(r *http.Request) time.Duration {
+	d, err := time.ParseDuration(r.URL.Query().Get("timeout"))
+	if err != nil || d < 0 {
+		return 0
+	}
+	return d
+}
+
+// review is the part of an AdmissionReview that is read.
+type review struct {
+	metav1.TypeMeta `json:",inline"`
+	Request         *admissionv1.AdmissionRequest `json:"request"`
+}
+
+func decode(w http.ResponseWriter, r *http.Request) (*admissionv1.AdmissionRequest, error) {
+	if ct, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); ct != "application/json" {
+		return nil, fmt.Errorf("content type %.64q is not application/json", ct)
+	}
+	reader := http.MaxBytesReader(w, r.Body, maxBody)
+	var body []byte
+	var err error
+	if n := r.ContentLength; n > 0 && n <= maxBody {
+		body = make([]byte, n)
+		_, err = io.ReadFull(reader, body)
+	} else {
+		body, err = io.ReadAll(reader)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the body: %w", err)
+	}
+	var in review
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(body, &in); err != nil {
+		return nil, fmt.Errorf("%w: %w", errBody, err)
+	}
+	if in.Request == nil || in.Request.UID == types.UID("") || in.APIVersion != admissionv1.SchemeGroupVersion.String() || in.Kind != "AdmissionReview" {
+		return nil, errBody
+	}
+	return in.Request, nil
+}
+
+// encode writes the answer as an AdmissionReview.
+func encode(resp *admissionv1.AdmissionResponse) ([]byte, error) {
+	return json.Marshal(&admissionv1.AdmissionReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: admissionv1.SchemeGroupVersion.String(), Kind: "AdmissionReview"},
+		Response: resp,
+	})
+}

@@ -1,14 +1,14 @@
 package sigstore
 
 import (
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
-
-	"crypto/x509"
-	"encoding/pem"
 
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
@@ -31,6 +31,13 @@ const (
 	legacyArtifactType = "application/vnd.dev.cosign.artifact.sig.v1+json"
 	statementType      = "application/vnd.in-toto+json"
 )
+
+// unspecific are artifact types of manifests that may well hold signatures: what cannot be opened behind one of them
+// counts as a broken candidate.
+var unspecific = []string{
+	"", "application/vnd.oci.empty.v1+json", "application/vnd.oci.image.config.v1+json",
+	"application/vnd.docker.container.image.v1+json",
+}
 
 // Annotations of layers in cosign's format.
 const (
@@ -77,7 +84,7 @@ func open(img image.Pinned, a *image.Artifact) (s *signed, hint string, err erro
 		kind = bundleTypePrefix
 	case a.ArtifactType == legacyArtifactType:
 		kind = simpleSigningType
-	case a.Err != nil && kind == "" && a.ArtifactType == "":
+	case a.Err != nil && kind == "" && slices.Contains(unspecific, a.ArtifactType):
 	default:
 		return nil, "", nil
 	}

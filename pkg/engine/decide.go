@@ -115,6 +115,10 @@ func fill(result *Result, o *outcome) {
 func (r *review) objections(planned *plan.Rule) []Result {
 	var out []Result
 	const prefix = "failed to instantiate handler: "
+	if broken := planned.Rule.Broken; broken != "" {
+		return []Result{{Rule: planned.Rule, Status: Error, Reason: reason.InternalError,
+			Message: "the policy cannot be evaluated: " + broken, Unchanged: planned.HeldBefore && r.plan.Unchanged()}}
+	}
 	if err := r.plan.Err; err != nil {
 		status, code := Error, reason.ContextError
 		if errors.Is(err, extract.ErrTooMany) {

@@ -59,6 +59,21 @@ func (i *Image) Unchanged() bool {
 	return true
 }
 
+// Unchanged tells whether every image of the object is unchanged.
+func (p *Plan) Unchanged() bool {
+	for _, img := range p.Images {
+		if !img.Unchanged() {
+			return false
+		}
+	}
+	for _, bad := range p.Invalid {
+		if !bad.Unchanged {
+			return false
+		}
+	}
+	return p.Err == nil
+}
+
 // Invalid is a reference that does not parse.
 type Invalid struct {
 	Use
@@ -106,13 +121,19 @@ func New(rules []*policy.Rule, in *Input) *Plan {
 		p.Images = append(p.Images, img)
 	}
 	for _, r := range rules {
+		if r.Broken != "" && len(uses) == 0 && p.Err == nil {
+			continue
+		}
 		planned := Rule{Rule: r, HeldBefore: in.Old != nil && in.OldAttributes != nil && r.Filter.Matches(in.OldAttributes)}
 		for _, img := range p.Images {
+			if r.Broken != "" {
+				break
+			}
 			if ri := judge(r, img); len(ri.Entries)+len(ri.Skipping) > 0 {
 				planned.Images = append(planned.Images, ri)
 			}
 		}
-		if len(planned.Images) > 0 || len(p.Invalid) > 0 || p.Err != nil {
+		if r.Broken != "" || len(planned.Images) > 0 || len(p.Invalid) > 0 || p.Err != nil {
 			p.Rules = append(p.Rules, planned)
 		}
 	}

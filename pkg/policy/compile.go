@@ -32,6 +32,9 @@ type Options struct {
 
 // CompileCluster compiles a ClusterPolicy. Each error names a field.
 //
+// With errors the policy that is returned has Broken rules: it refuses what it matches. That is for a stored policy of
+// which no earlier generation is in force, because one that cannot be evaluated must not admit everything.
+//
 // Rules of other kinds than verifyImages are not errors here: a stored policy that holds some is loaded without them,
 // and Policy.NotEvaluated names them. Policy admission refuses what is not evaluated.
 func CompileCluster(p *v1.ClusterPolicy, opts Options) (*Policy, field.ErrorList) {
@@ -125,7 +128,11 @@ func (c *compiler) compile(namespace string) (*Policy, field.ErrorList) {
 		}
 	}
 	if len(c.errs) > 0 {
-		return nil, dedupe(c.errs)
+		c.errs = dedupe(c.errs)
+		for _, r := range c.out.Rules {
+			r.Broken = c.errs.ToAggregate().Error()
+		}
+		return c.out, c.errs
 	}
 	for _, other := range c.others {
 		c.out.NotEvaluated = append(c.out.NotEvaluated, other.Error())

@@ -51,7 +51,10 @@ func (c *compiler) rule(in *v1.Rule, path *field.Path, fallback actions) {
 	out := &Rule{Policy: c.out, Name: in.Name, ReportProperties: in.ReportProperties, fallback: fallback}
 	out.Filter.Match = c.block(&in.Match, path.Child("match"), true)
 	if in.Exclude != nil {
-		out.Filter.Exclude = c.block(in.Exclude, path.Child("exclude"), false)
+		before := len(c.errs)
+		if exclude := c.block(in.Exclude, path.Child("exclude"), false); len(c.errs) == before {
+			out.Filter.Exclude = exclude // half of an exclude block would exclude too much
+		}
 	}
 	for _, b := range [][]match.Resource{out.Filter.Match.Any, out.Filter.Match.All} {
 		for i := range b {

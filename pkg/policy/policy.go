@@ -98,6 +98,9 @@ type Rule struct {
 	Filter match.Filter
 	// Entries are the verifyImages entries in order; never empty unless Broken is set.
 	Entries []*Entry
+	// Broken says why the policy cannot be evaluated; empty for every policy that compiled. Its filter is as wide as
+	// what could be read of it.
+	Broken string
 	// ReportProperties are copied into report results.
 	ReportProperties map[string]string
 	// Kinds are all kinds that match names, for webhook rules; Operations replace the default operations when set.
@@ -142,7 +145,7 @@ func (r *Rule) Validates() bool {
 			return true
 		}
 	}
-	return false
+	return r.Broken != ""
 }
 
 // Entry is one compiled verifyImages entry.

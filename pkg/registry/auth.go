@@ -214,7 +214,7 @@ func (s *session) fetchToken(ctx context.Context, ep *endpoint, origin *url.URL,
 	if c.service != "" {
 		q.Set("service", c.service)
 	}
-	r := outgoing{method: http.MethodGet, kind: KindToken, limit: maxTokenAnswer, origin: origin, noRedirects: true}
+	r := outgoing{method: http.MethodGet, kind: KindToken, limit: maxTokenAnswer, size: -1, origin: origin, noRedirects: true}
 	switch {
 	case withCredentials && cred.IdentityToken != "":
 		q.Set("grant_type", "refresh_token")
@@ -236,7 +236,10 @@ func (s *session) fetchToken(ctx context.Context, ep *endpoint, origin *url.URL,
 		if fail.status >= 400 && fail.status < 500 && fail.status != http.StatusTooManyRequests {
 			e.Code = reason.RegistryUnauthorized
 		}
-		fail.err, fail.status, fail.wrongScheme = &e, 0, false
+		if fail.content {
+			e.Code = reason.RegistryUnavailable
+		}
+		fail.err, fail.status, fail.content, fail.wrongScheme, fail.refused = &e, 0, false, false, false
 		return token{}, fail
 	}
 	t, ok := parseToken(a.body, time.Now())

@@ -28,8 +28,10 @@ type failure struct {
 	// transient failures are worth another try.
 	transient  bool
 	retryAfter time.Duration
-	// wrongScheme is set when the peer speaks the other one of HTTP and HTTPS.
-	wrongScheme bool
+	// wrongScheme is set when the peer speaks the other one of HTTP and HTTPS; refused when nobody listens.
+	wrongScheme, refused bool
+	// challenge is the header of a 401 that came from the host asked, not from one it redirected to.
+	challenge http.Header
 }
 
 func (f *failure) notFound() bool { return f.status == http.StatusNotFound }
@@ -126,7 +128,9 @@ func transportFailure(ctx context.Context, url string, err error, t *tracker) *f
 		return unavailable(errForbiddenAddress.Error(), false, false)
 	case ctx.Err() != nil, isTimeout(err):
 		if t.neverConnected() || t == nil && dialing {
-			return unavailable("no connection in time", true, false)
+			f := unavailable("no connection in time", true, false)
+			f.err.Err = ctx.Err()
+			return f
 		}
 		e := &reason.Error{Code: reason.RegistryTimeout, Text: "GET " + url + ": no complete answer in time", Err: ctx.Err()}
 		return &failure{err: e}
@@ -134,7 +138,7 @@ func transportFailure(ctx context.Context, url string, err error, t *tracker) *f
 		return unavailable("name not resolved", true, false)
 	case dialing:
 		f := unavailable(dialText(err), true, errors.Is(err, syscall.ECONNREFUSED))
-		f.wrongScheme = errors.Is(err, syscall.ECONNREFUSED)
+		f.refused = errors.Is(err, syscall.ECONNREFUSED)
 		return f
 	case errors.As(err, &record), strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
 		f := unavailable("TLS failure: the server does not speak TLS", false, false)

@@ -110,7 +110,7 @@ func isLoopback(hostname string) bool {
 		return true
 	}
 	a, err := netip.ParseAddr(strings.Trim(hostname, "[]"))
-	return err == nil && (a.Unmap().IsLoopback() || a.IsUnspecified())
+	return err == nil && a.Unmap().IsLoopback()
 }
 
 // tracker learns how far one HTTP request got: whether a connection was tried, made, and whether a byte came back. A

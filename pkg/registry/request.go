@@ -1,0 +1,435 @@
+package registry
+
+import (
+	"context"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/signet-policy/signet/pkg/reason"
+)
+
+const (
+	maxErrorBody  = 8 * kib
+	errorBodyTime = time.Second
+	firstPause    = 100 * time.Millisecond
+	longestPause  = 5 * time.Second
+)
+
+// want is one document of a repository, wherever it is served.
+type want struct {
+	kind   Kind
+	suffix string // below the repository: "manifests/latest"
+	accept string
+	limit  int64
+	size   int64 // as a descriptor says, or -1
+	need   capability
+	// from and page ask one host for a further page of what it answered before.
+	from *endpoint
+	page *url.URL
+	// check looks at the content. A document that fails it is asked for at the next host.
+	check func(r *received, url string) *failure
+}
+
+// received is an answer with its whole body.
+type received struct {
+	body   []byte
+	header http.Header
+	from   *endpoint
+	url    *url.URL
+}
+
+// get asks the hosts in their order, and again after a pause when the outcome may change, as long as the context
+// allows.
+func (s *session) get(ctx context.Context, w want) (*received, *failure) {
+	var last *failure
+	for try := 1; ; try++ {
+		r, f := s.getOnce(ctx, w)
+		if f == nil {
+			return r, nil
+		}
+		if last != nil && ctx.Err() != nil && f.status == 0 && !f.content {
+			// Time ran out during the repetition; what the registry said before is the reason.
+			return nil, last
+		}
+		last = f
+		if !f.transient || try >= s.client.shared.limits.Tries || !pause(ctx, try, f.retryAfter) {
+			return nil, f
+		}
+	}
+}
+
+// pause waits before another try. It returns false at once when waiting would use up more than half of the time left,
+// or when the registry asked for more patience than there is.
+func pause(ctx context.Context, try int, wish time.Duration) bool {
+	d := firstPause << (try - 1)
+	d = d/2 + rand.N(d)
+	if wish > 0 {
+		d = wish + rand.N(firstPause)
+	}
+	longest := longestPause
+	if deadline, ok := ctx.Deadline(); ok {
+		longest = min(longest, time.Until(deadline)/2)
+	}
+	if d > longest {
+		return false
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// getOnce asks one host after the other. "Not found" is the result only when every host said so; otherwise the last
+// failure of a host that answered counts before that of one that did not.
+func (s *session) getOnce(ctx context.Context, w want) (*received, *failure) {
+	var worst, absent *failure
+	answered := false
+	for _, ep := range s.endpoints {
+		if ep.can&w.need == 0 || w.from != nil && w.from != ep {
+			continue
+		}
+		r, f := s.fetch(ctx, ep, w)
+		switch {
+		case f == nil:
+			return r, nil
+		case f.notFound() || w.kind == KindReferrers && (f.status == http.StatusMethodNotAllowed || f.status == http.StatusNotImplemented):
+			// Servers without a referrers API say so in several ways.
+			f.status = http.StatusNotFound
+			absent, answered = f, true
+		case !f.err.Unreachable:
+			worst, answered = f, true
+		case worst == nil || worst.err.Unreachable:
+			worst = f
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	switch {
+	case worst == nil && absent == nil:
+		return nil, &failure{err: reason.New(reason.RegistryUnavailable, "no configured host may be asked for "+w.suffix)}
+	case worst == nil:
+		return nil, absent
+	case worst.err.Unreachable && answered:
+		e := *worst.err
+		e.Unreachable = false
+		worst.err = &e
+	}
+	return nil, worst
+}
+
+// fetch asks one host, finding out about its scheme where that is open.
+func (s *session) fetch(ctx context.Context, ep *endpoint, w want) (*received, *failure) {
+	if ep.alt == "" {
+		return s.ask(ctx, ep, ep.scheme, w)
+	}
+	// A scheme found by a client that allows plain HTTP is not for one that does not.
+	key := ep.scheme + " " + ep.host
+	schemes := s.client.shared.schemes
+	first, other := ep.scheme, ep.alt
+	if known, ok := schemes.Get(key); ok && known == ep.alt {
+		first, other = ep.alt, ep.scheme
+	}
+	r, f := s.ask(ctx, ep, first, w)
+	_, port := splitHost(ep.host)
+	if f == nil || !f.wrongScheme && !(f.refused && port == "") {
+		return r, f
+	}
+	r, second := s.ask(ctx, ep, other, w)
+	if second != nil && (second.wrongScheme || second.refused) {
+		return nil, f
+	}
+	if second == nil || second.status != 0 || second.content {
+		schemes.Add(key, other)
+	}
+	return r, second
+}
+
+// ask asks one host over one scheme, answering its challenges.
+func (s *session) ask(ctx context.Context, ep *endpoint, scheme string, w want) (*received, *failure) {
+	origin := &url.URL{Scheme: scheme, Host: ep.host}
+	u := *origin
+	u.Path = ep.root + "/" + s.path + "/" + w.suffix
+	if ep.namespace != "" {
+		u.RawQuery = url.Values{"ns": {ep.namespace}}.Encode()
+	}
+	if w.page != nil {
+		u = *w.page
+	}
+	o := outgoing{method: http.MethodGet, kind: w.kind, url: &u, origin: origin, accept: w.accept, limit: w.limit, size: w.size}
+	o.authorization = s.authorization(ctx, ep, origin)
+	for trips := 0; ; trips++ {
+		r, f := s.client.do(ctx, ep, o)
+		if f == nil {
+			if w.check != nil {
+				if f := w.check(r, showURL(&u)); f != nil {
+					return nil, f
+				}
+			}
+			return r, nil
+		}
+		if f.challenge == nil || trips == s.client.shared.limits.AuthTrips {
+			return nil, f
+		}
+		next, fail := s.answer(ctx, ep, origin, f.challenge, o.authorization)
+		if fail != nil {
+			return nil, fail
+		}
+		if next == "" {
+			return nil, f
+		}
+		o.authorization = next
+	}
+}
+
+// credentials remembers what the keychain said during one call, because keychains read files and run helpers.
+type credentials struct {
+	mu    sync.Mutex
+	known map[string]credential
+}
+
+func (s *session) credential(ctx context.Context, ep *endpoint) (credential, error) {
+	s.creds.mu.Lock()
+	defer s.creds.mu.Unlock()
+	if c, ok := s.creds.known[ep.credHost]; ok {
+		return c, nil
+	}
+	c, err := lookUp(ctx, s.client.keychain, resource{ep.credHost, s.path})
+	if err != nil {
+		return c, err
+	}
+	if s.creds.known == nil {
+		s.creds.known = map[string]credential{}
+	}
+	s.creds.known[ep.credHost] = c
+	return c, nil
+}
+
+// outgoing is one HTTP request, redirects included.
+type outgoing struct {
+	method        string
+	kind          Kind
+	url           *url.URL
+	origin        *url.URL // the registry's scheme and host
+	form          string
+	authorization string
+	accept        string
+	limit         int64
+	size          int64
+	noRedirects   bool
+}
+
+// do makes one request, follows its redirects and reads its body. Everything that is not a complete 200 is a failure.
+func (c *Client) do(ctx context.Context, ep *endpoint, o outgoing) (*received, *failure) {
+	shown := showURL(o.url)
+	ctx, cancel := context.WithTimeout(ctx, c.shared.limits.Request)
+	defer cancel()
+	release, err := c.shared.slots.acquire(ctx, o.url.Host)
+	if err != nil {
+		return nil, &failure{err: &reason.Error{Code: reason.RegistryTimeout, Text: "GET " + shown + ": not begun in time", Err: err}}
+	}
+	defer release()
+	u, home := o.url, true
+	for hop := 0; ; hop++ {
+		resp, t, err := c.roundTrip(ctx, ep, o, u, home)
+		if err != nil {
+			return nil, transportFailure(ctx, shown, err, t)
+		}
+		next, f := c.redirect(resp, o, u, hop, shown)
+		if f == nil && next == nil {
+			defer resp.Body.Close()
+			return c.receive(ctx, cancel, resp, ep, o, home, t)
+		}
+		resp.Body.Close()
+		if f != nil {
+			return nil, f
+		}
+		// A request that has left the host does not get its credentials back.
+		u, home = next, home && sameOrigin(next, o.url)
+	}
+}
+
+// roundTrip sends the request to u. Credentials and configured headers go along only to the host they were made for.
+func (c *Client) roundTrip(ctx context.Context, ep *endpoint, o outgoing, u *url.URL, home bool) (*http.Response, *tracker, error) {
+	host := u.Host == ep.host
+	t := &tracker{target: dialAddress(u), loopback: host || isLoopback(o.origin.Hostname())}
+	if err := guardHost(u.Hostname(), t.loopback); err != nil {
+		return nil, t, err
+	}
+	var body io.Reader
+	if o.form != "" {
+		body = strings.NewReader(o.form)
+	}
+	req, err := http.NewRequestWithContext(t.attach(ctx), o.method, u.String(), body)
+	if err != nil {
+		return nil, t, err
+	}
+	if host && home && o.kind != KindToken {
+		for name, values := range ep.header {
+			req.Header[name] = values
+		}
+	}
+	req.Header.Set("User-Agent", c.shared.userAgent)
+	req.Header.Set("Accept-Encoding", "identity")
+	if o.accept != "" {
+		req.Header.Set("Accept", o.accept)
+	}
+	if o.form != "" {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	if home && o.authorization != "" {
+		req.Header.Set("Authorization", o.authorization)
+	}
+	transport := c.shared.transport
+	if host {
+		transport = ep.transport
+	}
+	start := time.Now()
+	resp, err := transport.RoundTrip(req)
+	seen := Request{Host: u.Host, Kind: o.kind, Duration: time.Since(start)}
+	if err == nil {
+		seen.Status = resp.StatusCode
+	}
+	c.shared.observe(seen)
+	return resp, t, err
+}
+
+// redirect returns where an answer points to; nil when it points nowhere.
+func (c *Client) redirect(resp *http.Response, o outgoing, from *url.URL, hop int, shown string) (*url.URL, *failure) {
+	switch resp.StatusCode {
+	case http.StatusMovedPermanently, http.StatusFound, http.StatusSeeOther, http.StatusTemporaryRedirect, http.StatusPermanentRedirect:
+	default:
+		return nil, nil
+	}
+	refuse := func(text string) (*url.URL, *failure) {
+		return nil, contentFailure(reason.RegistryUnavailable, shown, text)
+	}
+	if o.noRedirects {
+		return refuse("redirect not allowed")
+	}
+	if hop >= c.shared.limits.Redirects {
+		return refuse("too many redirects")
+	}
+	location := resp.Header.Get("Location")
+	next, err := from.Parse(location)
+	switch {
+	case location == "", err != nil:
+		return refuse("redirect without a usable location")
+	case next.Host == "" || next.User != nil || next.Scheme != "http" && next.Scheme != "https":
+		return refuse("redirect to something that is no plain URL")
+	case next.Scheme == "http" && from.Scheme == "https":
+		return refuse("redirect from HTTPS to HTTP")
+	case next.Scheme == "http" && next.Host != o.url.Host && !c.insecure && !isLoopback(next.Hostname()):
+		return refuse("redirect to plain HTTP on another host")
+	}
+	next.Fragment = ""
+	return next, nil
+}
+
+// receive reads the answer that ended the request.
+func (c *Client) receive(ctx context.Context, cancel func(), resp *http.Response, ep *endpoint, o outgoing, home bool, t *tracker) (*received, *failure) {
+	shown := showURL(o.url)
+	if e := resp.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
+		return nil, contentFailure(reason.RegistryUnavailable, shown, "compressed answer")
+	}
+	if resp.StatusCode != http.StatusOK {
+		timer := time.AfterFunc(errorBodyTime, cancel)
+		defer timer.Stop()
+		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
+		f := statusFailure(shown, resp, body)
+		if resp.StatusCode == http.StatusUnauthorized && home && o.kind != KindToken {
+			f.challenge = resp.Header
+		}
+		text := string(body)
+		f.wrongScheme = resp.StatusCode == http.StatusBadRequest && home && o.url.Scheme == "http" &&
+			strings.Contains(text, "HTTP request") && strings.Contains(text, "HTTPS")
+		return nil, f
+	}
+	limit := o.limit
+	if o.size >= 0 {
+		limit = min(limit, o.size)
+		if resp.ContentLength >= 0 && resp.ContentLength != o.size {
+			return nil, contentFailure(reason.DigestMismatch, shown, "the size differs from the descriptor's")
+		}
+	}
+	if resp.ContentLength > limit {
+		return nil, contentFailure(reason.LimitReached, shown, "larger than the limit")
+	}
+	body, over, err := c.read(ctx, resp.Body, limit, resp.ContentLength)
+	switch {
+	case err != nil:
+		return nil, transportFailure(ctx, shown, err, t)
+	case over && o.size >= 0 && limit == o.size:
+		return nil, contentFailure(reason.DigestMismatch, shown, "larger than the descriptor says")
+	case over:
+		return nil, contentFailure(reason.LimitReached, shown, "larger than the limit")
+	}
+	return &received{body: body, header: resp.Header, from: ep, url: o.url}, nil
+}
+
+// read reads at most limit bytes. Every byte of buffer is accounted for before it is made, so that all requests
+// together stay below the process' limit, and one that announces much but sends little holds little.
+func (c *Client) read(ctx context.Context, r io.Reader, limit, hint int64) (body []byte, over bool, err error) {
+	first := int64(4 * kib)
+	if hint >= 0 {
+		first = min(hint+1, 64*kib)
+	}
+	first = min(first, limit+1)
+	var held int64
+	defer func() { c.shared.inFlight.Release(held) }()
+	var buf []byte
+	for {
+		if len(buf) == cap(buf) {
+			size := max(first, min(2*int64(cap(buf)), limit+1))
+			if err := c.shared.inFlight.Acquire(ctx, size-held); err != nil {
+				return nil, false, err
+			}
+			held = size
+			buf = append(make([]byte, 0, size), buf...)
+		}
+		n, err := r.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		switch {
+		case int64(len(buf)) > limit:
+			return nil, true, nil
+		case err == io.EOF:
+			return buf, false, nil
+		case err != nil:
+			return nil, false, err
+		}
+	}
+}
+
+// showURL is the URL as it may be shown: without user and query.
+func showURL(u *url.URL) string {
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+}
+
+func sameOrigin(a, b *url.URL) bool { return a.Scheme == b.Scheme && strings.EqualFold(a.Host, b.Host) }
+
+func dialAddress(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = "80"
+		if u.Scheme == "https" {
+			port = "443"
+		}
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
+// splitHost separates "name:port"; the port is empty when there is none.
+func splitHost(host string) (name, port string) {
+	u := url.URL{Host: host}
+	return u.Hostname(), u.Port()
+}

@@ -1,0 +1,167 @@
+package report
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metric describes one metric, for its registration and for the documentation.
+type Metric struct {
+	Name, Type, Help string
+	Labels           []string
+}
+
+var (
+	ruleLabels = []string{"policy_validation_mode", "policy_type", "policy_background_mode", "policy_namespace", "policy_name",
+		"resource_kind", "resource_namespace", "resource_request_operation", "rule_name", "rule_result", "rule_type",
+		"rule_execution_cause", "dry_run", "reason"}
+	requestLabels = []string{"resource_kind", "resource_namespace", "resource_request_operation", "request_allowed"}
+)
+
+// The metrics, in the order of their documentation. No label holds text that the owner of an image controls.
+var (
+	resultsMetric = Metric{"kyverno_policy_results_total", "counter",
+		"Rules judged, by their worst result over the images of one webhook call.", ruleLabels}
+	executionMetric = Metric{"kyverno_policy_execution_duration_seconds", "histogram",
+		"Time of the webhook calls that judged a rule. The rules of a call are judged together, so each has the call's time.", ruleLabels}
+	requestsMetric = Metric{"kyverno_admission_requests_total", "counter",
+		"Webhook calls reviewed.", requestLabels}
+	reviewMetric = Metric{"kyverno_admission_review_duration_seconds", "histogram",
+		"Time of the reviews of webhook calls.", requestLabels}
+	droppedMetric = Metric{"kyverno_events_dropped_total", "counter",
+		"Reviews whose events and reports were dropped because too many waited.", nil}
+	registryMetric = Metric{"kyverno_registry_requests_total", "counter",
+		"Requests to image registries. From the 65th host on, the host is other.", []string{"host", "kind", "status"}}
+	infoMetric = Metric{"kyverno_info", "gauge",
+		"Always 1; the label tells the version of the program.", []string{"version"}}
+)
+
+// Metrics lists what the recorder exports.
+func Metrics() []Metric {
+	return []Metric{resultsMetric, executionMetric, requestsMetric, reviewMetric, droppedMetric, registryMetric, infoMetric}
+}
+
+// buckets reach from a cached verdict to the longest timeout of a webhook, in seconds.
+var buckets = []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15, 20, 25, 30}
+
+// metrics holds the collectors.
+type metrics struct {
+	results   *prometheus.CounterVec
+	execution *prometheus.HistogramVec
+	requests  *prometheus.CounterVec
+	review    *prometheus.HistogramVec
+	dropped   prometheus.Counter
+	registry  *prometheus.CounterVec
+	info      *prometheus.GaugeVec
+
+	hosts, kinds, statuses bounded
+}
+
+func newMetrics() *metrics {
+	counter := func(m Metric) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: m.Name, Help: m.Help}, m.Labels)
+	}
+	histogram := func(m Metric) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: m.Name, Help: m.Help, Buckets: buckets}, m.Labels)
+	}
+	return &metrics{
+		results: counter(resultsMetric), execution: histogram(executionMetric), requests: counter(requestsMetric),
+		review: histogram(reviewMetric), registry: counter(registryMetric),
+		dropped: prometheus.NewCounter(prometheus.CounterOpts{Name: droppedMetric.Name, Help: droppedMetric.Help}),
+		info:    prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: infoMetric.Name, Help: infoMetric.Help}, infoMetric.Labels),
+		hosts:   bounded{limit: 64}, kinds: bounded{limit: 16}, statuses: bounded{limit: 64},
+	}
+}
+
+// register registers the collectors. One that is refused is not exported, which stops nobody's admission.
+func (m *metrics) register(to prometheus.Registerer, log logr.Logger) {
+	if to == nil {
+		return
+	}
+	for _, c := range []prometheus.Collector{m.results, m.execution, m.requests, m.review, m.dropped, m.registry, m.info} {
+		if err := to.Register(c); err != nil {
+			var twice prometheus.AlreadyRegisteredError
+			log.Error(err, "A metric is not exported", "registeredTwice", errors.As(err, &twice))
+		}
+	}
+}
+
+// observe counts one webhook call.
+func (m *metrics) observe(rv *Review) {
+	a := &rv.Request.Attributes
+	operation := strings.ToLower(rv.Operation)
+	request := []string{label(a.Kind), label(a.Namespace), label(operation), strconv.FormatBool(rv.Decision.Allowed)}
+	m.requests.WithLabelValues(request...).Inc()
+	m.review.WithLabelValues(request...).Observe(rv.Duration.Seconds())
+	for _, o := range outcomes(rv.Decision.Results) {
+		values := ruleValues(rv, &o, operation)
+		m.results.WithLabelValues(values...).Inc()
+		m.execution.WithLabelValues(values...).Observe(rv.Duration.Seconds())
+	}
+}
+
+// ruleValues are the values of ruleLabels.
+func ruleValues(rv *Review, o *ruleOutcome, operation string) []string {
+	a, p := &rv.Request.Attributes, o.rule.Policy
+	kind, namespace := "cluster", "-"
+	if p.Namespace != "" {
+		kind, namespace = "namespaced", p.Namespace
+	}
+	return []string{
+		strings.ToLower(o.rule.Action(a.Namespace).String()), kind, strconv.FormatBool(p.Background), label(namespace), label(p.Name),
+		label(a.Kind), label(a.Namespace), label(operation), label(o.rule.Name), o.status.String(), "imageVerify",
+		"admission_request", strconv.FormatBool(rv.DryRun), label(string(o.code)),
+	}
+}
+
+// RegistryRequests counts one request to a registry: the host, what was asked for (manifest, blob, …) and how it ended
+// (an HTTP status or a word). Values beyond a bounded number, and those that no host name holds, are counted as other.
+func (r *Recorder) RegistryRequests(host, kind, status string) {
+	m := r.metrics
+	m.registry.WithLabelValues(m.hosts.value(host), m.kinds.value(kind), m.statuses.value(status)).Inc()
+}
+
+// label makes a value fit for a label: the library panics on bytes that are not UTF-8.
+func label(s string) string {
+	if !utf8.ValidString(s) {
+		return "other"
+	}
+	return s
+}
+
+// bounded lets through the first values that it sees, up to a limit.
+type bounded struct {
+	limit int
+	mu    sync.Mutex
+	seen  map[string]bool
+}
+
+// valueLimit is the longest value, that of a DNS name with a port.
+const valueLimit = 260
+
+func (b *bounded) value(s string) string {
+	if len(s) > valueLimit || strings.ContainsFunc(s, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune(".-_:[]", c)
+	}) {
+		return "other"
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.seen[s] {
+		return s
+	}
+	if len(b.seen) >= b.limit {
+		return "other"
+	}
+	if b.seen == nil {
+		b.seen = map[string]bool{}
+	}
+	b.seen[s] = true
+	return s
+}

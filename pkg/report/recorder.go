@@ -1,0 +1,327 @@
+package report
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/flowcontrol"
+	"k8s.io/client-go/util/workqueue"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/signet-policy/signet/pkg/engine"
+	"github.com/signet-policy/signet/pkg/extract"
+	"github.com/signet-policy/signet/pkg/policy"
+)
+
+// Options configure a recorder. Client and Reader are required for reports; everything else has a default or can be
+// left out.
+type Options struct {
+	// Client writes reports. Reader reads objects' metadata and reports from the API server itself, not from a cache.
+	Client client.Client
+	Reader client.Reader
+	// Events sends events with reporting controller kyverno-admission; nil sends none.
+	Events events.EventRecorder
+	// Registerer takes the metrics; nil leaves them unregistered.
+	Registerer prometheus.Registerer
+	// Policies gives the policies in force, a *policy.Store; nil keeps the results of policies that are gone.
+	Policies interface{ Snapshot() *policy.Snapshot }
+	// Version of the program, for kyverno_info.
+	Version string
+
+	// AdmissionReports turns reports on.
+	AdmissionReports bool
+	// EnableReporting are the rule types that are reported; nil means all, otherwise imageVerify must be among them.
+	EnableReporting []string
+	// AllowedResults are the outcomes that are reported; nil means all.
+	AllowedResults []string
+	// OmitEvents are the event reasons that are not sent.
+	OmitEvents []string
+	// MaxQueued is the largest number of reviews waiting to be published, and of objects waiting for a report times
+	// ten; it defaults to 1000.
+	MaxQueued int
+	// GenerateSuccessEvents sends events of passes too.
+	GenerateSuccessEvents bool
+	// Debounce is the time in which the calls of a request are collected; it defaults to 1 s.
+	Debounce time.Duration
+	// WritesPerSecond bounds writes of reports; it defaults to 20.
+	WritesPerSecond float32
+
+	Logger logr.Logger
+	Clock  clock.WithTicker
+}
+
+// Review is one webhook call and its outcome. It must not be changed after it was recorded.
+type Review struct {
+	Request  *engine.Request
+	Decision *engine.Decision
+	// Operation is the API server's: CREATE, UPDATE, DELETE or CONNECT.
+	Operation string
+	DryRun    bool
+	// UID is the object's, empty in the mutating phase of a creation.
+	UID types.UID
+	// Duration is the time that the review took.
+	Duration time.Duration
+}
+
+// Recorder publishes reviews. It is safe for concurrent use. It is a manager Runnable of every replica.
+type Recorder struct {
+	o       Options
+	metrics *metrics
+	intake  chan *item
+	limiter flowcontrol.RateLimiter
+
+	mu      sync.Mutex
+	pending map[objectKey]*pending
+	queue   workqueue.TypedDelayingInterface[objectKey]
+}
+
+// item is what is kept of a review while it waits: not the object.
+type item struct {
+	key        objectKey
+	slot       slot
+	version    string
+	created    bool
+	uid        types.UID
+	oldVersion string
+	at         time.Time
+	allowed    bool
+	reportable bool
+	results    []engine.Result
+}
+
+// New returns a recorder, which takes reviews at once and publishes them while Start runs.
+func New(o Options) *Recorder {
+	if o.MaxQueued <= 0 {
+		o.MaxQueued = 1000
+	}
+	if o.Debounce <= 0 {
+		o.Debounce = time.Second
+	}
+	if o.WritesPerSecond <= 0 {
+		o.WritesPerSecond = 20
+	}
+	if o.AllowedResults == nil {
+		o.AllowedResults = []string{"pass", "fail", "error", "warn", "skip"}
+	}
+	if o.Clock == nil {
+		o.Clock = clock.RealClock{}
+	}
+	if o.Logger.GetSink() == nil {
+		o.Logger = logr.Discard()
+	}
+	r := &Recorder{
+		o: o, metrics: newMetrics(), intake: make(chan *item, o.MaxQueued), pending: map[objectKey]*pending{},
+		limiter: flowcontrol.NewTokenBucketRateLimiter(o.WritesPerSecond, int(2*o.WritesPerSecond)+1),
+		queue: workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[objectKey]{
+			Clock: o.Clock, Logger: &o.Logger}),
+	}
+	r.metrics.register(o.Registerer, o.Logger)
+	r.metrics.info.WithLabelValues(label(o.Version)).Set(1)
+	return r
+}
+
+// reporting tells whether reports are written at all.
+func (r *Recorder) reporting() bool {
+	return r.o.AdmissionReports && r.o.Client != nil && r.o.Reader != nil &&
+		(r.o.EnableReporting == nil || slices.Contains(r.o.EnableReporting, "imageVerify"))
+}
+
+func (r *Recorder) snapshot() *policy.Snapshot {
+	if r.o.Policies == nil {
+		return nil
+	}
+	return r.o.Policies.Snapshot()
+}
+
+// Record counts a review and queues it for events and reports. It never blocks: what does not fit into the queue is
+// dropped and counted in kyverno_events_dropped_total.
+func (r *Recorder) Record(rv *Review) {
+	if rv == nil || rv.Request == nil || rv.Decision == nil {
+		return
+	}
+	r.metrics.observe(rv)
+	it := r.item(rv)
+	if it == nil {
+		return
+	}
+	select {
+	case r.intake <- it:
+	default:
+		r.metrics.dropped.Inc()
+	}
+}
+
+// item takes from a review what is published later, nil when nothing is. Dry runs leave no trace.
+func (r *Recorder) item(rv *Review) *item {
+	req, d := rv.Request, rv.Decision
+	if rv.DryRun || rv.Operation != "CREATE" && rv.Operation != "UPDATE" {
+		return nil
+	}
+	a := &req.Attributes
+	it := &item{
+		key:     objectKey{group: a.Group, kind: a.Kind, namespace: a.Namespace, name: req.Name},
+		slot:    slot{req.Phase, req.FailurePolicy},
+		version: a.Version, created: rv.Operation == "CREATE", uid: rv.UID, at: r.o.Clock.Now(), allowed: d.Allowed,
+		results: d.Results,
+	}
+	if !it.created {
+		it.oldVersion = resourceVersion(req.Old)
+	}
+	it.reportable = r.reporting() && a.Subresource == "" && req.Name != "" && (len(d.Results) > 0 || extract.Carries(a.Kind))
+	if len(d.Results) == 0 && !it.reportable {
+		return nil
+	}
+	return it
+}
+
+func resourceVersion(object map[string]any) string {
+	metadata, _ := object["metadata"].(map[string]any)
+	version, _ := metadata["resourceVersion"].(string)
+	return version
+}
+
+// NeedLeaderElection is false: every replica publishes what it reviewed.
+func (r *Recorder) NeedLeaderElection() bool { return false }
+
+const (
+	writers = 2
+	// drainTime is how long shutdown waits for the last reports.
+	drainTime = 10 * time.Second
+	// writeTime bounds one attempt to write a report, the wait for the rate limit included.
+	writeTime = 30 * time.Second
+)
+
+// delays are the waits before an object is looked at again that is not stored yet, or whose report could not be
+// written.
+var delays = [...]time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second}
+
+// Start publishes until the context ends, and then what is left, once. It must be called only once.
+func (r *Recorder) Start(ctx context.Context) error {
+	// Writers finish what they began when the context ends, for as long as shutdown waits.
+	background, abort := context.WithCancel(context.WithoutCancel(ctx))
+	defer abort()
+	var group sync.WaitGroup
+	for range writers {
+		group.Go(func() {
+			for r.next(background) {
+			}
+		})
+	}
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case it := <-r.intake:
+			r.take(it)
+		}
+	}
+	deadline := time.AfterFunc(drainTime, abort)
+	defer deadline.Stop()
+	r.queue.ShutDown()
+	group.Wait()
+	r.drain(background)
+	return nil
+}
+
+// take sends a review's events and puts its results to the others of the object.
+func (r *Recorder) take(it *item) {
+	r.sendEvents(it)
+	if !it.reportable {
+		return
+	}
+	c := &call{slot: it.slot, created: it.created, uid: it.uid, oldVersion: it.oldVersion, version: it.version, at: it.at,
+		refused: !it.allowed}
+	if it.allowed {
+		c.findings = findings(it.results, it.at.Unix(), r.o.AllowedResults)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := r.pending[it.key]
+	if p == nil {
+		if !c.needed() {
+			return
+		}
+		if len(r.pending) >= 10*r.o.MaxQueued {
+			r.metrics.dropped.Inc()
+			return
+		}
+		p = &pending{}
+		r.pending[it.key] = p
+	}
+	p.add(c)
+	r.queue.AddAfter(it.key, r.o.Debounce)
+}
+
+// next writes the report of the next object that is due. It returns false after shutdown.
+func (r *Recorder) next(ctx context.Context) bool {
+	key, shutdown := r.queue.Get()
+	if shutdown {
+		return false
+	}
+	defer r.queue.Done(key)
+	r.process(ctx, key, false)
+	return true
+}
+
+// process writes one object's report and forgets what was written, or has it tried again.
+func (r *Recorder) process(ctx context.Context, key objectKey, final bool) {
+	r.mu.Lock()
+	p := r.pending[key]
+	if p == nil {
+		r.mu.Unlock()
+		return
+	}
+	p = p.clone()
+	r.mu.Unlock()
+
+	last := final || p.attempts >= len(delays)
+	ctx, cancel := context.WithTimeout(ctx, writeTime)
+	defer cancel()
+	err := r.write(ctx, key, p, last)
+
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	current := r.pending[key]
+	if current == nil || current.revision != p.revision {
+		return // a call arrived meanwhile and has put the object into the queue again
+	}
+	if err == nil || last {
+		delete(r.pending, key)
+		if err != nil {
+			r.o.Logger.Error(err, "Gave up a policy report", "kind", key.kind, "namespace", key.namespace, "name", key.name)
+		}
+		return
+	}
+	if !errors.Is(err, errWait) {
+		r.o.Logger.V(1).Info("Writing a policy report again", "kind", key.kind, "namespace", key.namespace, "name", key.name, "error", err.Error())
+	}
+	r.queue.AddAfter(key, delays[current.attempts])
+	current.attempts++
+}
+
+// drain publishes what is left at shutdown: the reviews in the queue, then every object once.
+func (r *Recorder) drain(ctx context.Context) {
+	for len(r.intake) > 0 {
+		r.take(<-r.intake)
+	}
+	r.mu.Lock()
+	keys := make([]objectKey, 0, len(r.pending))
+	for key := range r.pending {
+		keys = append(keys, key)
+	}
+	r.mu.Unlock()
+	for _, key := range keys {
+		if ctx.Err() != nil {
+			r.o.Logger.Info("Shutting down with policy reports unwritten", "objects", len(keys))
+			return
+		}
+		r.process(ctx, key, true)
+	}
+}

@@ -13,8 +13,6 @@ import (
 // Result is what a finished command printed and its exit code.
 type Result struct {
 	Stdout, Stderr string
-	// Combined is both, in the order in which they were written.
-	Combined string
 	// Code is the exit code; 0 is success.
 	Code int
 }
@@ -37,10 +35,9 @@ func RunCommand(ctx context.Context, dir string, extraEnv []string, path string,
 	cmd.Env = append(os.Environ(), extraEnv...)
 	cmd.WaitDelay = 2 * time.Second
 	var stdout, stderr bytes.Buffer
-	both := &lockedBuffer{}
-	cmd.Stdout, cmd.Stderr = &tee{&stdout, both}, &tee{&stderr, both}
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	err := cmd.Run()
-	r := Result{Stdout: stdout.String(), Stderr: stderr.String(), Combined: both.String(), Code: cmd.ProcessState.ExitCode()}
+	r := Result{Stdout: stdout.String(), Stderr: stderr.String(), Code: cmd.ProcessState.ExitCode()}
 	var exit *exec.ExitError
 	if err != nil && (!errors.As(err, &exit) || ctx.Err() != nil) {
 		return r, fmt.Errorf("running %s %v: %w", path, args, errors.Join(ctx.Err(), err))

@@ -9,3 +9,4 @@ generate() { bin/tools/controller-gen "$@"; }
 
 generate paths=./api/... object:headerFile=hack/boilerplate.go.txt
 generate paths=./api/... crd output:crd:dir=config/crd/bases
+generate rbac:roleName=kyverno:admission-controller paths=./controllers/... output:rbac:dir=config/rbac

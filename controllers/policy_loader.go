@@ -1,0 +1,144 @@
+package controllers
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/signet-policy/signet/pkg/policy"
+)
+
+// loader compiles policies into the store. A policy that does not compile leaves its earlier generation in force.
+type loader struct {
+	store   *policy.Store
+	reader  client.Reader
+	options policy.Options
+	// changed is told of every policy that was loaded, refused or taken out of force.
+	changed func(policy.Key)
+
+	// mu covers reading a policy together with what follows from it, so that an older reading never replaces a newer one.
+	mu      sync.Mutex
+	records map[policy.Key]record
+}
+
+// record is what became of the latest generation of a policy.
+type record struct {
+	uid                 types.UID
+	generation          int64
+	annotations, labels map[string]string
+	// refused says why the generation does not compile; empty when it does.
+	refused string
+}
+
+// sees tells whether the record is about the same reading of the policy, or about a newer one: there are two readers
+// when a process starts.
+func (r record) sees(x record) bool {
+	if r.uid != x.uid || r.generation < x.generation {
+		return false
+	}
+	return r.generation > x.generation || maps.Equal(r.annotations, x.annotations) && maps.Equal(r.labels, x.labels)
+}
+
+func newLoader(store *policy.Store, reader client.Reader, options policy.Options, changed func(policy.Key)) *loader {
+	return &loader{store: store, reader: reader, options: options, changed: changed, records: map[policy.Key]record{}}
+}
+
+// Reconcile loads one policy, or takes it out of force when it is gone.
+func (l *loader) Reconcile(ctx context.Context, k policy.Key) (reconcile.Result, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	obj, err := getPolicy(ctx, l.reader, k)
+	switch {
+	case apierrors.IsNotFound(err):
+		l.store.Delete(k)
+		delete(l.records, k)
+		log.FromContext(ctx).Info("policy removed", "policy", k.String())
+	case err != nil:
+		return reconcile.Result{}, err
+	default:
+		l.load(ctx, obj)
+	}
+	l.changed(k)
+	return reconcile.Result{}, nil
+}
+
+// loadAll loads every policy there is and lets the store publish its first snapshot.
+func (l *loader) loadAll(ctx context.Context, reader client.Reader) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all, err := listPolicies(ctx, reader)
+	if err != nil {
+		return err
+	}
+	for _, obj := range all {
+		l.load(ctx, obj)
+	}
+	l.store.Sync()
+	log.FromContext(ctx).Info("policies loaded", "count", len(all))
+	for _, obj := range all {
+		l.changed(obj.key())
+	}
+	return nil
+}
+
+// load puts one policy into the store, or remembers why it cannot be. The caller holds mu.
+func (l *loader) load(ctx context.Context, obj policyObject) {
+	k := obj.key()
+	before, known := l.records[k]
+	now := record{uid: obj.GetUID(), generation: obj.GetGeneration(), annotations: obj.GetAnnotations(), labels: obj.GetLabels()}
+	if known && before.sees(now) {
+		return
+	}
+	if p := l.store.Get(k); p != nil && p.UID != obj.GetUID() {
+		l.store.Delete(k) // another policy of the same name, which is gone
+	}
+	compiled, errs := obj.compile(l.options)
+	if len(errs) > 0 {
+		now.refused = errs.ToAggregate().Error()
+		log.FromContext(ctx).Info("policy refused, its earlier generation stays in force", "policy", k.String(),
+			"generation", now.generation, "inForce", l.store.Get(k) != nil, "cause", now.refused)
+	} else {
+		l.store.Put(compiled)
+	}
+	l.records[k] = now
+}
+
+// outcome is what became of the latest generation that was seen of a policy.
+func (l *loader) outcome(k policy.Key) (record, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r, ok := l.records[k]
+	return r, ok
+}
+
+// initial is the Runnable that loads all policies once, as soon as the cache can list them.
+type initial struct {
+	loader *loader
+	retry  time.Duration
+}
+
+// Start loads all policies and tries again while that is not possible: until it is, the process is not ready.
+func (i *initial) Start(ctx context.Context) error {
+	for {
+		err := i.loader.loadAll(ctx, i.loader.reader)
+		if err == nil || ctx.Err() != nil {
+			return nil
+		}
+		log.FromContext(ctx).Error(err, "cannot load policies yet")
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(i.retry):
+		}
+	}
+}
+
+// NeedLeaderElection says that every replica loads policies.
+func (i *initial) NeedLeaderElection() bool { return false }

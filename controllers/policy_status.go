@@ -1,0 +1,121 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	v1 "github.com/signet-policy/signet/api/v1"
+	"github.com/signet-policy/signet/pkg/policy"
+)
+
+// maxMessage is the longest message of a condition that is worth writing, in bytes.
+const maxMessage = 4096
+
+// The messages of a Ready condition that needs no cause.
+const (
+	messageReady    = "Ready"
+	messageNotReady = "Not Ready"
+)
+
+// statusWriter writes what became of policies into their status.
+type statusWriter struct {
+	reader   client.Reader
+	writer   client.Client
+	store    *policy.Store
+	loader   *loader
+	coverage *coverage
+	now      func() time.Time
+}
+
+// Reconcile brings the status of one policy up to date. It writes only when something differs.
+func (w *statusWriter) Reconcile(ctx context.Context, k policy.Key) (reconcile.Result, error) {
+	obj, err := getPolicy(ctx, w.reader, k)
+	if err != nil {
+		return reconcile.Result{}, client.IgnoreNotFound(err)
+	}
+	r, ok := w.loader.outcome(k)
+	if !ok || r.uid != obj.GetUID() || r.generation != obj.GetGeneration() {
+		return reconcile.Result{}, nil // the loader asks again once it has seen this generation
+	}
+	inForce := w.store.Get(k)
+	ready, known := judge(r, inForce, w.coverage)
+	if !known && (!w.coverage.tried() || meta.FindStatusCondition(obj.status.Conditions, v1.ConditionReady) == nil) {
+		// A new leader does not unsay what it has not looked at, and no condition says the same without a write.
+		return reconcile.Result{}, nil
+	}
+	changed := obj.copy()
+	*changed.status = desiredStatus(obj, inForce, ready, metav1.NewTime(w.now()))
+	if apiequality.Semantic.DeepEqual(obj.status, changed.status) {
+		return reconcile.Result{}, nil
+	}
+	patch := client.MergeFromWithOptions(obj.Object, client.MergeFromWithOptimisticLock{})
+	if err := w.writer.Status().Patch(ctx, changed.Object, patch); err != nil {
+		if apierrors.IsNotFound(err) {
+			return reconcile.Result{}, nil
+		}
+		return reconcile.Result{}, fmt.Errorf("writing the status of policy %s: %w", k, err)
+	}
+	return reconcile.Result{}, nil
+}
+
+// readiness is what the Ready condition says; an empty cause means that the policy is ready.
+type readiness struct{ cause string }
+
+// judge works out whether a policy is in force as written: compiled, evaluated in full, and with the API server asking
+// for it. It is not known while its webhooks have not been registered and nothing has gone wrong with that either.
+func judge(r record, inForce *policy.Policy, c *coverage) (out readiness, known bool) {
+	if r.refused != "" {
+		return readiness{r.refused}, true
+	}
+	if inForce == nil || inForce.UID != r.uid || inForce.Generation != r.generation {
+		return readiness{messageNotReady}, false
+	}
+	if len(inForce.NotEvaluated) > 0 {
+		return readiness{"not evaluated: " + strings.Join(inForce.NotEvaluated, "; ")}, true
+	}
+	covered, problem := c.of(inForce)
+	switch {
+	case problem != "":
+		return readiness{problem}, true
+	case !covered:
+		return readiness{messageNotReady}, false
+	}
+	return readiness{}, true
+}
+
+// desiredStatus is the whole status that a policy should have. What Signet says nothing about stays.
+func desiredStatus(obj policyObject, inForce *policy.Policy, ready readiness, now metav1.Time) v1.PolicyStatus {
+	out := *obj.status.DeepCopy()
+	out.Ready = nil
+	out.RuleCount = count(obj.spec)
+	out.Autogen = v1.AutogenStatus{}
+	if inForce != nil {
+		out.Autogen.Rules = inForce.Generated
+	}
+	condition := metav1.Condition{
+		Type: v1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1.ReasonSucceeded, Message: messageReady,
+		ObservedGeneration: obj.GetGeneration(), LastTransitionTime: now,
+	}
+	if ready.cause != "" {
+		condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, v1.ReasonFailed, cut(ready.cause, maxMessage)
+	}
+	meta.SetStatusCondition(&out.Conditions, condition)
+	return out
+}
+
+// cut shortens s to n bytes at most, without breaking a character.
+func cut(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n-3], "") + "..."
+}

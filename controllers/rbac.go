@@ -1,0 +1,33 @@
+package controllers
+
+// The permissions of the admission controller: what this package needs, and what reports and leader election do. The
+// generated role is config/rbac/role.yaml.
+//
+// Policies are read, and only their status is written.
+//
+// +kubebuilder:rbac:groups=kyverno.io,resources=clusterpolicies;policies,verbs=get;list;watch
+// +kubebuilder:rbac:groups=kyverno.io,resources=clusterpolicies/status;policies/status,verbs=patch;update
+//
+// Of webhook configurations only Signet's own are changed. Creating cannot be limited to names.
+//
+// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=mutatingwebhookconfigurations;validatingwebhookconfigurations,verbs=create;list;watch
+// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=mutatingwebhookconfigurations,resourceNames=kyverno-resource-mutating-webhook-cfg;kyverno-policy-mutating-webhook-cfg;kyverno-verify-mutating-webhook-cfg,verbs=get;update
+// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations,resourceNames=kyverno-resource-validating-webhook-cfg;kyverno-policy-validating-webhook-cfg,verbs=get;update
+// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=clusterroles,resourceNames="kyverno:webhook",verbs=get
+//
+// Reports and events say what was decided; a report is written for an object that exists.
+//
+// +kubebuilder:rbac:groups=wgpolicyk8s.io,resources=policyreports;clusterpolicyreports,verbs=create;delete;get;list;patch;update;watch
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+// +kubebuilder:rbac:groups="",resources=pods;replicationcontrollers,verbs=get
+// +kubebuilder:rbac:groups=apps,resources=deployments;daemonsets;statefulsets;replicasets,verbs=get
+// +kubebuilder:rbac:groups=batch,resources=jobs;cronjobs,verbs=get
+//
+// In the system namespace: the certificates, the two leases, and the ConfigMap.
+//
+// +kubebuilder:rbac:groups="",namespace=kyverno,resources=secrets,verbs=create
+// +kubebuilder:rbac:groups="",namespace=kyverno,resources=secrets,resourceNames=kyverno-svc.kyverno.svc.kyverno-tls-ca;kyverno-svc.kyverno.svc.kyverno-tls-pair,verbs=get;update
+// +kubebuilder:rbac:groups=coordination.k8s.io,namespace=kyverno,resources=leases,verbs=create
+// +kubebuilder:rbac:groups=coordination.k8s.io,namespace=kyverno,resources=leases,resourceNames=kyverno;kyverno-health,verbs=get;update
+// +kubebuilder:rbac:groups="",namespace=kyverno,resources=configmaps,resourceNames=kyverno,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",namespace=kyverno,resources=events,verbs=create;patch

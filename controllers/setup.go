@@ -1,0 +1,203 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/discovery"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	v1 "github.com/signet-policy/signet/api/v1"
+	"github.com/signet-policy/signet/pkg/policy"
+)
+
+// LeaderElectionID names the lease by which replicas elect the leader; the role grants no other.
+const LeaderElectionID = "kyverno"
+
+const (
+	defaultService     = "kyverno-svc"
+	defaultServicePort = 443
+	defaultServerPort  = 9443
+	defaultTimeout     = 10
+)
+
+// Options say how the controllers work. SystemNamespace, Store and Certificates are required.
+type Options struct {
+	// SystemNamespace is the namespace that Signet is installed in.
+	SystemNamespace string
+	// ServiceName and ServicePort are the Service that the API server asks; they default to kyverno-svc and 443.
+	ServiceName string
+	ServicePort int32
+	// ServerIP makes the API server ask this address directly, at ServerPort (9443) where it has no port of its own.
+	ServerIP   string
+	ServerPort int32
+	// WebhookTimeout is the timeout of webhooks whose policies set none, in seconds; it defaults to 10.
+	WebhookTimeout int32
+	// StaticWebhooks registers for everything instead of for what the policies need.
+	StaticWebhooks bool
+	// NoAdmissionReports is set when judging an object leaves no report.
+	NoAdmissionReports bool
+	// Policies are how policies are compiled.
+	Policies policy.Options
+	// Store is where compiled policies go.
+	Store *policy.Store
+	// Certificates are those that the server serves with.
+	Certificates *Certificates
+	// Now defaults to time.Now.
+	Now func() time.Time
+}
+
+func (o *Options) complete() error {
+	if o.SystemNamespace == "" || o.Store == nil || o.Certificates == nil {
+		return errors.New("controllers need a system namespace, a store and certificates")
+	}
+	if o.ServiceName == "" {
+		o.ServiceName = defaultService
+	}
+	if o.ServicePort == 0 {
+		o.ServicePort = defaultServicePort
+	}
+	if o.ServerPort == 0 {
+		o.ServerPort = defaultServerPort
+	}
+	if o.WebhookTimeout <= 0 {
+		o.WebhookTimeout = defaultTimeout
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return nil
+}
+
+// Set is what was set up.
+type Set struct {
+	loader *loader
+}
+
+// Synced tells whether every policy has been read once: before that the process is not ready.
+func (s *Set) Synced() bool { return s.loader.store.Snapshot() != nil }
+
+// LoadAll reads every policy and lets the store publish its first snapshot. The manager does that by itself, from its
+// cache; this is for those who cannot wait for it. A policy that does not compile is no error.
+func (s *Set) LoadAll(ctx context.Context, reader client.Reader) error {
+	return s.loader.loadAll(ctx, reader)
+}
+
+// Setup adds all controllers to a manager. The manager's cache has to be made with CacheOptions, and its scheme with
+// AddToScheme.
+func Setup(mgr ctrl.Manager, opts Options) (*Set, error) {
+	if err := opts.complete(); err != nil {
+		return nil, err
+	}
+	live, err := client.New(mgr.GetConfig(), client.Options{HTTPClient: mgr.GetHTTPClient(), Scheme: mgr.GetScheme(), Mapper: mgr.GetRESTMapper()})
+	if err != nil {
+		return nil, fmt.Errorf("setting up controllers: %w", err)
+	}
+	disco, err := discovery.NewDiscoveryClientForConfigAndClient(mgr.GetConfig(), mgr.GetHTTPClient())
+	if err != nil {
+		return nil, fmt.Errorf("setting up controllers: %w", err)
+	}
+	var askWebhooks trigger[webhooks]
+	var askStatus trigger[policy.Key]
+	l := newLoader(opts.Store, mgr.GetCache(), opts.Policies, func(k policy.Key) {
+		askWebhooks.add(webhooks{})
+		askStatus.add(k)
+	})
+	cover := &coverage{}
+	watch := &health{client: live, namespace: opts.SystemNamespace, now: opts.Now}
+	w := &webhookController{
+		reader: mgr.GetCache(), client: live, store: opts.Store, options: &opts, bundle: opts.Certificates.CABundle,
+		kinds: &kinds{client: disco, now: opts.Now}, health: watch, coverage: cover, covered: askStatus.add,
+	}
+	status := &statusWriter{reader: mgr.GetCache(), writer: live, store: opts.Store, loader: l, coverage: cover, now: opts.Now}
+	opts.Certificates.onChange(func() { askWebhooks.add(webhooks{}) })
+
+	for _, err := range []error{
+		addPolicyController(mgr, "policy", l, everyReplica, edited()),
+		addPolicyController(mgr, "policy-status", status, leader, nil, askStatus.source()),
+		addWebhookController(mgr, w, opts.SystemNamespace, &askWebhooks),
+		mgr.Add(&initial{loader: l, retry: time.Second}),
+		mgr.Add(opts.Certificates),
+		mgr.Add(watch),
+	} {
+		if err != nil {
+			return nil, fmt.Errorf("setting up controllers: %w", err)
+		}
+	}
+	return &Set{loader: l}, nil
+}
+
+// who runs a controller.
+type who bool
+
+const (
+	everyReplica who = false
+	leader       who = true
+)
+
+// edited lets through what can change what a policy demands, and not what is written into its status.
+func edited() predicate.Predicate {
+	return predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}, predicate.LabelChangedPredicate{})
+}
+
+// addPolicyController adds a controller of ClusterPolicies and Policies alike.
+func addPolicyController(mgr ctrl.Manager, name string, r reconcile.TypedReconciler[policy.Key], runs who, filter predicate.Predicate, more ...source.TypedSource[policy.Key]) error {
+	leads := bool(runs)
+	c, err := controller.NewTyped(name, mgr, controller.TypedOptions[policy.Key]{Reconciler: r, NeedLeaderElection: &leads})
+	if err != nil {
+		return err
+	}
+	var filters []predicate.Predicate
+	if filter != nil {
+		filters = append(filters, filter)
+	}
+	enqueue := handler.TypedEnqueueRequestsFromMapFunc(func(_ context.Context, o client.Object) []policy.Key { return []policy.Key{keyOf(o)} })
+	for _, kind := range []client.Object{&v1.ClusterPolicy{}, &v1.Policy{}} {
+		more = append(more, source.TypedKind(mgr.GetCache(), kind, enqueue, filters...))
+	}
+	for _, s := range more {
+		if err := c.Watch(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// addWebhookController adds the controller of webhook configurations. It looks when policies change, when somebody
+// else changes its configurations or the ConfigMap, and from time to time.
+func addWebhookController(mgr ctrl.Manager, r *webhookController, systemNamespace string, ask *trigger[webhooks]) error {
+	leads := true
+	c, err := controller.NewTyped("webhook-configuration", mgr, controller.TypedOptions[webhooks]{Reconciler: r, NeedLeaderElection: &leads})
+	if err != nil {
+		return err
+	}
+	sources := []source.TypedSource[webhooks]{ask.source(webhooks{})}
+	enqueue := handler.TypedEnqueueRequestsFromMapFunc(func(context.Context, client.Object) []webhooks { return []webhooks{{}} })
+	for _, kind := range []string{"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"} {
+		// What they hold is read when it is compared; the cache holds only the news that they have changed.
+		o := &metav1.PartialObjectMetadata{}
+		o.SetGroupVersionKind(admissionregistrationv1.SchemeGroupVersion.WithKind(kind))
+		sources = append(sources, source.TypedKind[client.Object](mgr.GetCache(), o, enqueue))
+	}
+	own := predicate.NewPredicateFuncs(func(o client.Object) bool {
+		return o.GetNamespace() == systemNamespace && o.GetName() == configMapName
+	})
+	sources = append(sources, source.TypedKind[client.Object](mgr.GetCache(), &corev1.ConfigMap{}, enqueue, own))
+	for _, s := range sources {
+		if err := c.Watch(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,170 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/signet-policy/signet/pkg/policy"
+)
+
+// How long to wait before looking again although nobody asked.
+const (
+	unreadyRetry   = 250 * time.Millisecond
+	brokenRetry    = 5 * time.Second
+	movingInterval = 30 * time.Second
+	idleInterval   = 5 * time.Minute
+)
+
+// webhooks is the request of the webhook controller: it always looks at everything.
+type webhooks struct{}
+
+// webhookController makes the webhook configurations follow the policies in force.
+type webhookController struct {
+	reader   client.Reader // cached
+	client   client.Client // live
+	store    *policy.Store
+	options  *Options
+	bundle   func() []byte
+	kinds    *kinds
+	health   *health
+	coverage *coverage
+	// covered is told after each round, for every policy in force.
+	covered func(policy.Key)
+
+	told []string // what was logged last about settings and kinds, so that it is logged once
+}
+
+// Reconcile writes all webhook configurations that differ from what the policies in force need.
+func (c *webhookController) Reconcile(ctx context.Context, _ webhooks) (reconcile.Result, error) {
+	snapshot, bundle := c.store.Snapshot(), c.bundle()
+	if snapshot == nil || len(bundle) == 0 {
+		return reconcile.Result{RequeueAfter: unreadyRetry}, nil
+	}
+	result, err := c.round(ctx, snapshot.Policies(), bundle)
+	if err != nil {
+		c.coverage.failed(cut("webhooks could not be registered: "+err.Error(), maxMessage))
+	}
+	for _, p := range snapshot.Policies() {
+		c.covered(p.Key)
+	}
+	return result, err
+}
+
+func (c *webhookController) round(ctx context.Context, policies []*policy.Policy, bundle []byte) (reconcile.Result, error) {
+	settings, notes, err := c.settings(ctx)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	owner, err := findOwner(ctx, c.client)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	b := c.options.builder(settings, bundle)
+	w := &writer{client: c.client, owner: owner, labels: settings.labels, notes: settings.annotations}
+	// These come first: without them policies are not checked when they are applied, and the health lease says nothing.
+	if err := w.validating(ctx, PolicyValidating, b.policyValidating()); err != nil {
+		return reconcile.Result{}, err
+	}
+	if err := w.mutating(ctx, PolicyMutating, b.policyMutating()); err != nil {
+		return reconcile.Result{}, err
+	}
+	if err := w.mutating(ctx, VerifyMutating, b.monitor()); err != nil {
+		return reconcile.Result{}, err
+	}
+	age, broken, err := c.health.check(ctx)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	if broken {
+		log.FromContext(ctx).Info("the API server does not reach this webhook, its configurations stay as they are", "since", age.Round(time.Second).String())
+		c.coverage.failed(fmt.Sprintf("webhooks are not registered while the API server does not reach them; the last request came %s ago", age.Round(time.Second)))
+		return reconcile.Result{RequeueAfter: brokenRetry}, nil
+	}
+	r := everything(b.timeout)
+	if !c.options.StaticWebhooks {
+		if len(policies) > 0 {
+			if err := c.kinds.refresh(ctx, movingInterval/2); err != nil {
+				return reconcile.Result{}, err
+			}
+		}
+		if r = register(policies, c.kinds, b.timeout); len(r.unknown) > 0 {
+			// The kind may have come with the policy, in one manifest.
+			if err := c.kinds.refresh(ctx, time.Second); err != nil {
+				return reconcile.Result{}, err
+			}
+			r = register(policies, c.kinds, b.timeout)
+		}
+	}
+	c.tell(ctx, append(notes, r.notes()...))
+	if err := w.mutating(ctx, ResourceMutating, b.resourceMutating(r.mutating)); err != nil {
+		return reconcile.Result{}, err
+	}
+	if err := w.validating(ctx, ResourceValidating, b.resourceValidating(r.validating)); err != nil {
+		return reconcile.Result{}, err
+	}
+	c.coverage.succeeded(policies, r.problems)
+	if r.moving {
+		return reconcile.Result{RequeueAfter: movingInterval}, nil
+	}
+	return reconcile.Result{RequeueAfter: idleInterval}, nil
+}
+
+// settings reads the ConfigMap, and says in notes what of it is not understood.
+func (c *webhookController) settings(ctx context.Context) (out settings, notes []string, err error) {
+	var m corev1.ConfigMap
+	err = c.reader.Get(ctx, client.ObjectKey{Namespace: c.options.SystemNamespace, Name: configMapName}, &m)
+	if client.IgnoreNotFound(err) != nil {
+		return settings{}, nil, fmt.Errorf("reading ConfigMap %s: %w", configMapName, err)
+	}
+	out, errs := readSettings(m.Data, c.options.SystemNamespace)
+	for _, err := range errs {
+		notes = append(notes, "the ConfigMap is not understood, the default holds: "+err.Error())
+	}
+	return out, notes, nil
+}
+
+func (r *registrations) notes() []string {
+	var out []string
+	for _, u := range r.unknown {
+		out = append(out, "kind not served, left out: "+u)
+	}
+	for k, cause := range r.problems {
+		out = append(out, "webhooks of policy "+k.String()+" are not complete: "+cause)
+	}
+	return out
+}
+
+// tell logs what an operator should know, once until it changes.
+func (c *webhookController) tell(ctx context.Context, notes []string) {
+	slices.Sort(notes)
+	if slices.Equal(notes, c.told) {
+		return
+	}
+	c.told = notes
+	for _, n := range notes {
+		log.FromContext(ctx).Info("webhook configurations", "note", n)
+	}
+}
+
+// builder returns the builder for these options.
+func (o *Options) builder(s settings, bundle []byte) *builder {
+	effects := admissionregistrationv1.SideEffectClassNoneOnDryRun
+	if o.NoAdmissionReports {
+		effects = admissionregistrationv1.SideEffectClassNone
+	}
+	return &builder{
+		settings: s, timeout: min(o.WebhookTimeout, maxTimeout), validatingEffects: effects,
+		endpoint: endpoint{
+			namespace: o.SystemNamespace, service: o.ServiceName, servicePort: o.ServicePort,
+			server: o.ServerIP, serverPort: o.ServerPort, bundle: bundle,
+		},
+	}
+}

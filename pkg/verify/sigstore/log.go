@@ -122,7 +122,7 @@ func (k keyContent) PublicKey() sgverify.PublicKeyProvider            { return k
 func (k keyContent) Hint() string                                     { return "" }
 
 // verifyLog looks for one entry that verifies for this signature. The error is a *reason.Error.
-func (v *Verifier) verifyLog(s *signed, a *verify.Attestor, c *checker, stamps []time.Time) error {
+func (v *Verifier) verifyLog(s *signed, a *verify.Attestor, c *checker, stamps func() []time.Time) error {
 	missing := func(text string) error { return reason.New(reason.TransparencyLogMissing, text) }
 	entries, err := s.logEntries()
 	if err != nil {
@@ -147,7 +147,7 @@ func (v *Verifier) verifyLog(s *signed, a *verify.Attestor, c *checker, stamps [
 	return missing("no transparency log entry verifies: " + text)
 }
 
-func verifyEntry(s *signed, a *verify.Attestor, c *checker, e *protorekor.TransparencyLogEntry, trusted root.TrustedMaterial, stamps []time.Time) error {
+func verifyEntry(s *signed, a *verify.Attestor, c *checker, e *protorekor.TransparencyLogEntry, trusted root.TrustedMaterial, stamps func() []time.Time) error {
 	entry, err := tlog.ParseTransparencyLogEntry(e)
 	if err != nil {
 		return err
@@ -180,18 +180,19 @@ func verifyEntry(s *signed, a *verify.Attestor, c *checker, e *protorekor.Transp
 
 // validAt honours the validity window of a log's key where the entry carries no signed time of its own; the library
 // honours it where it does.
-func validAt(log *root.TransparencyLog, entry *tlog.Entry, stamps []time.Time) error {
+func validAt(log *root.TransparencyLog, entry *tlog.Entry, stamps func() []time.Time) error {
 	if entry.HasInclusionPromise() {
 		return nil
 	}
-	if len(stamps) == 0 {
-		stamps = []time.Time{time.Now()}
-		if end := log.ValidityPeriodEnd; !end.IsZero() && end.Before(stamps[0]) {
+	times := stamps()
+	if len(times) == 0 {
+		times = []time.Time{time.Now()}
+		if end := log.ValidityPeriodEnd; !end.IsZero() && end.Before(times[0]) {
 			// A log that was closed keeps its entries; without a time it cannot be told when they were made.
-			stamps[0] = end
+			times[0] = end
 		}
 	}
-	for _, t := range stamps {
+	for _, t := range times {
 		if t.Before(log.ValidityPeriodStart) || !log.ValidityPeriodEnd.IsZero() && t.After(log.ValidityPeriodEnd) {
 			return errors.New("the log's key was not valid at the time of the timestamp")
 		}

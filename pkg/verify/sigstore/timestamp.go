@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/sigstore/sigstore-go/pkg/root"
@@ -36,30 +37,31 @@ func timestampBundle(encoded string) ([][]byte, error) {
 	return [][]byte{response}, nil
 }
 
-// times verifies the candidate's timestamps and returns those that hold. With a chain at the attestor at least one must
-// hold, by that authority (VI 6.5(6)); otherwise those of the trust root's authorities are taken where there are any, and
-// only when somebody needs them. The error is a *reason.Error.
-func (v *Verifier) times(s *signed, a *verify.Attestor) ([]time.Time, error) {
+// times returns the times of the candidate's timestamps that verify. With a chain at the attestor they are verified at
+// once, and one at least must hold, by that authority (VI 6.5(6)): the error, a *reason.Error, says that none does.
+// Without one the trust root's authorities are asked, and only when somebody needs a time.
+func (v *Verifier) times(s *signed, a *verify.Attestor) (func() []time.Time, error) {
 	if len(a.TSAChain) == 0 {
-		if a.IgnoreLog || len(a.LogKeys) > 0 {
-			return nil, nil
-		}
-		trusted, err := v.material()
-		if err != nil {
-			return nil, nil //nolint:nilerr // who needs the material for the log says that it is missing
-		}
-		stamps, _ := stampedAt(s, trusted.TimestampingAuthorities())
-		return stamps, nil
+		return sync.OnceValue(func() []time.Time {
+			if len(a.LogKeys) > 0 {
+				return nil
+			}
+			trusted, err := v.material()
+			if err != nil {
+				return nil
+			}
+			stamps, _ := stampedAt(s, trusted.TimestampingAuthorities())
+			return stamps
+		}), nil
 	}
+	var stamps []time.Time
 	authorities, err := chainAuthorities(a.TSAChain)
 	if err != nil {
-		return nil, reason.New(reason.TrustMaterialInvalid, "timestamp authority: "+err.Error())
+		err = reason.New(reason.TrustMaterialInvalid, "timestamp authority: "+err.Error())
+	} else if stamps, err = stampedAt(s, authorities); err != nil {
+		err = reason.New(reason.TimestampMissing, err.Error())
 	}
-	stamps, err := stampedAt(s, authorities)
-	if err != nil {
-		return nil, reason.New(reason.TimestampMissing, err.Error())
-	}
-	return stamps, nil
+	return func() []time.Time { return stamps }, err
 }
 
 // stampedAt returns the times of the timestamps that verify, and why there is none.

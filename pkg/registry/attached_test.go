@@ -123,11 +123,15 @@ func TestAttached(t *testing.T) {
 func TestNothingAttached(t *testing.T) {
 	t.Parallel()
 	cases := map[string]func(*fixture){
-		"referrers API":         func(*fixture) {},
-		"no referrers API":      func(f *fixture) { f.NoReferrersAPI() },
-		"empty list":            func(f *fixture) { f.EmptyReferrers() },
-		"405 for referrers":     func(f *fixture) { f.Fault(registrytest.Match{Kind: registrytest.Referrers}, registrytest.Status(405, "")) },
-		"501 for referrers":     func(f *fixture) { f.Fault(registrytest.Match{Kind: registrytest.Referrers}, registrytest.Status(501, "")) },
+		"referrers API":    func(*fixture) {},
+		"no referrers API": func(f *fixture) { f.NoReferrersAPI() },
+		"empty list":       func(f *fixture) { f.EmptyReferrers() },
+		"405 for referrers": func(f *fixture) {
+			f.Fault(registrytest.Match{Kind: registrytest.Referrers}, registrytest.Status(405, ""))
+		},
+		"501 for referrers": func(f *fixture) {
+			f.Fault(registrytest.Match{Kind: registrytest.Referrers}, registrytest.Status(501, ""))
+		},
 		"unknown to everything": func(f *fixture) { f.Fault(registrytest.Match{}, registrytest.Status(404, "NAME_UNKNOWN")) },
 	}
 	for name, arrange := range cases {

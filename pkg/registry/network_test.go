@@ -131,6 +131,7 @@ func TestUnreachable(t *testing.T) {
 
 func drip(c net.Conn) {
 	defer c.Close()
+	c.Read(make([]byte, 4096))
 	for _, b := range []byte("HTTP/1.1 200 OK\r\n" + strings.Repeat("X: y\r\n", 1000)) {
 		if _, err := c.Write([]byte{b}); err != nil {
 			return

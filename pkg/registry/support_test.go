@@ -3,6 +3,8 @@ package registry_test
 import (
 	"context"
 	"errors"
+	"io"
+	"log"
 	"sync"
 	"testing"
 	"time"
@@ -106,3 +108,5 @@ func (c *calls) count() int {
 	defer c.mu.Unlock()
 	return len(c.list)
 }
+
+func quietLog() *log.Logger { return log.New(io.Discard, "", 0) }

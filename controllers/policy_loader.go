@@ -104,7 +104,9 @@ func (l *loader) load(ctx context.Context, obj policyObject) {
 		now.refused = errs.ToAggregate().Error()
 		log.FromContext(ctx).Info("policy refused, its earlier generation stays in force", "policy", k.String(),
 			"generation", now.generation, "inForce", l.store.Get(k) != nil, "cause", now.refused)
-	} else {
+	}
+	if len(errs) == 0 || compiled != nil && l.store.Get(k) == nil {
+		// With errors and nothing in force this is a policy that refuses what it matches, instead of no policy at all.
 		l.store.Put(compiled)
 	}
 	l.records[k] = now

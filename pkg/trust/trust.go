@@ -21,7 +21,8 @@ const maxSize = 4 << 20
 //go:embed public_trusted_root.json
 var publicRoot []byte
 
-// Source is one trusted root. It is immutable; a changed root is another Source.
+// Source is one trusted root. It is immutable; a changed root is another Source. A nil Source is no root at all: it has
+// a generation, and its material is an error.
 type Source struct {
 	generation string
 	material   func() (root.TrustedMaterial, error)
@@ -64,10 +65,20 @@ func Public() *Source {
 }
 
 // Material is the parsed root. The caller must not change what it holds.
-func (s *Source) Material() (root.TrustedMaterial, error) { return s.material() }
+func (s *Source) Material() (root.TrustedMaterial, error) {
+	if s == nil {
+		return nil, errors.New("no trusted root is configured")
+	}
+	return s.material()
+}
 
-// Generation is the SHA-256 of the root's bytes, in hexadecimal.
-func (s *Source) Generation() string { return s.generation }
+// Generation is the SHA-256 of the root's bytes, in hexadecimal; "none" where there is no root.
+func (s *Source) Generation() string {
+	if s == nil {
+		return "none"
+	}
+	return s.generation
+}
 
 func generation(b []byte) string {
 	sum := sha256.Sum256(b)

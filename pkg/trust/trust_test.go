@@ -86,3 +86,14 @@ func TestFromFile(t *testing.T) {
 		})
 	}
 }
+
+func TestNone(t *testing.T) {
+	t.Parallel()
+	var s *trust.Source
+	if m, err := s.Material(); err == nil || m != nil {
+		t.Error("material without a root")
+	}
+	if s.Generation() == "" || s.Generation() == trust.Public().Generation() {
+		t.Error("no generation of its own")
+	}
+}

@@ -115,7 +115,7 @@ func onlyBlock(text string) (*pem.Block, error) {
 	switch {
 	case block == nil:
 		return nil, errors.New("not PEM: no block that begins and ends")
-	case !strings.HasPrefix(text, "-----BEGIN "+block.Type+"-----"), len(block.Bytes) == 0, strings.Count(text[:len(text)-len(rest)], "-----BEGIN") != 1:
+	case len(block.Bytes) == 0, strings.Count(text[:len(text)-len(rest)], "-----BEGIN ") != 1:
 		// The decoder passes over a broken block to the next one.
 		return nil, errors.New("not PEM: the first block is broken")
 	case len(block.Headers) > 0:

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/signet-policy/signet/pkg/image"
+	"github.com/signet-policy/signet/pkg/reason"
 	"github.com/signet-policy/signet/pkg/trust"
 	"github.com/signet-policy/signet/pkg/verify"
 	"github.com/signet-policy/signet/pkg/verify/sigstore"
@@ -23,6 +25,8 @@ const testRegistry = "registry.test"
 type layout struct {
 	manifests map[string][]listed
 	referrers bool
+	// reversed hands out the artifacts in the opposite order, which must not matter.
+	reversed bool
 }
 
 type listed struct {
@@ -130,7 +134,23 @@ func (l *layout) Attached(_ context.Context, img image.Pinned, repository image.
 			return nil, err
 		}
 	}
+	if l.reversed {
+		slices.Reverse(attached.Artifacts)
+	}
 	return attached, nil
+}
+
+// reasons are the codes of refused cases, by a part of their names; the first part that fits decides.
+var reasons = []struct {
+	part string
+	code reason.Code
+}{
+	{"tsa-required", reason.TimestampMissing}, {"tlog-required", reason.TransparencyLogMissing},
+	{"foreign-root", reason.TransparencyLogMissing}, {"rekor-key-foreign", reason.TransparencyLogMissing},
+	{"annotation/", reason.AnnotationMismatch}, {"copied/", reason.DigestMismatch},
+	{"junk30/none-valid", reason.DigestMismatch}, {"no-signature", reason.Unsigned}, {"not-named", reason.Unsigned},
+	{"multiarch/", reason.Unsigned}, {"notary/", reason.Unsigned}, {"unsigned", reason.Unsigned},
+	{"empty-sig-manifest", reason.Unsigned}, {"", reason.BadSignature},
 }
 
 // compile states a case's requirement in the evaluator's terms.
@@ -231,8 +251,10 @@ func TestCorpus(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for mode, referrers := range map[string]bool{"referrers API": true, "fallback tag": false} {
-		registry := newLayout(t, referrers)
+	for mode, registry := range map[string]*layout{
+		"referrers API": newLayout(t, true), "fallback tag": newLayout(t, false), "reversed": newLayout(t, true),
+	} {
+		registry.reversed = mode == "reversed"
 		for _, c := range cases {
 			if c.Digest == "" {
 				if c.Expected == corpus.Accept {
@@ -254,8 +276,19 @@ func TestCorpus(t *testing.T) {
 					}
 					report("%s, want %s: %s\n%v", got, c.Expected, c.Reason, err)
 				}
-				if err != nil && !errors.Is(err, verify.ErrNotVerified) {
+				if err == nil {
+					return
+				}
+				if !errors.Is(err, verify.ErrNotVerified) {
 					t.Errorf("no violation: %v", err)
+				}
+				for _, r := range reasons {
+					if strings.Contains(c.Name, r.part) {
+						if got := reason.Of(err).Code; got != r.code {
+							t.Errorf("reason %s, want %s: %v", got, r.code, err)
+						}
+						return
+					}
 				}
 			})
 		}

@@ -126,7 +126,7 @@ func (v *Verifier) verifyLog(s *signed, a *verify.Attestor, c *checker, stamps f
 	missing := func(text string) error { return reason.New(reason.TransparencyLogMissing, text) }
 	entries, err := s.logEntries()
 	if err != nil {
-		return missing("the transparency log entry cannot be used: " + err.Error())
+		return missing("the transparency log entry cannot be used: " + shown(err))
 	}
 	if len(entries) == 0 {
 		return missing("the signature carries no transparency log entry")
@@ -142,7 +142,7 @@ func (v *Verifier) verifyLog(s *signed, a *verify.Attestor, c *checker, stamps f
 		if err = verifyEntry(s, a, c, e, trusted, stamps); err == nil {
 			return nil
 		}
-		text = err.Error()
+		text = shown(err)
 	}
 	return missing("no transparency log entry verifies: " + text)
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 	protobundle "github.com/sigstore/protobuf-specs/gen/pb-go/bundle/v1"
@@ -101,9 +102,28 @@ func open(img image.Pinned, a *image.Artifact) (s *signed, hint string, err erro
 	}
 	var r *reason.Error
 	if err != nil && !errors.As(err, &r) {
-		err = reason.New(reason.BadSignature, "malformed signature: "+err.Error())
+		err = reason.New(reason.BadSignature, "malformed signature: "+shown(err))
 	}
 	return s, hint, err
+}
+
+// shown is an error's text for people. Where libraries quote a candidate, an attacker chose the words: they are cut, and
+// only printable characters stay.
+func shown(err error) string {
+	const limit = 200
+	n := 0
+	return strings.Map(func(r rune) rune {
+		n++
+		switch {
+		case n > limit:
+			return -1
+		case n == limit:
+			return '…'
+		case !unicode.IsPrint(r):
+			return ' '
+		}
+		return r
+	}, err.Error())
 }
 
 func tooLarge(what string, limit int) error {
@@ -228,7 +248,8 @@ func openBundle(img image.Pinned, a *image.Artifact) (*signed, string, error) {
 	}
 	pb := &protobundle.Bundle{}
 	if err := protojson.Unmarshal(a.Payload, pb); err != nil {
-		return nil, "", fmt.Errorf("not a bundle: %w", err)
+		// The library's own text differs from one program to the next.
+		return nil, "", errors.New("it does not have the form of a Sigstore bundle")
 	}
 	material := pb.GetVerificationMaterial()
 	switch {

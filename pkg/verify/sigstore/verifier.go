@@ -55,7 +55,7 @@ func (v *Verifier) material() (root.TrustedMaterial, error) {
 	}
 	m, err := v.source.Material()
 	if err != nil {
-		return nil, reason.New(reason.TrustMaterialUnavailable, "the trust root cannot be used: "+err.Error())
+		return nil, reason.New(reason.TrustMaterialUnavailable, "the trust root cannot be used: "+shown(err))
 	}
 	return m, nil
 }
@@ -113,7 +113,11 @@ func (v *Verifier) Verify(_ context.Context, _ image.Pinned, c *verify.Candidate
 		return nil, reason.New(reason.TrustMaterialInvalid, "public key: "+err.Error())
 	}
 	if err := check.signature(s); err != nil {
-		return nil, reason.New(reason.BadSignature, err.Error())
+		text := err.Error()
+		if s.certificate != nil {
+			text += " (it was made with a certificate)"
+		}
+		return nil, reason.New(reason.BadSignature, text)
 	}
 	stamps, stampErr := v.times(s, a)
 	if !a.IgnoreLog {

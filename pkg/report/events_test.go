@@ -1,0 +1,131 @@
+package report
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/signet-policy/signet/pkg/engine"
+	"github.com/signet-policy/signet/pkg/policy"
+	"github.com/signet-policy/signet/pkg/reason"
+)
+
+// sent is an event in one line: whom it is about, and what it says.
+func sent(e event) string {
+	on := e.regarding.Kind + " " + strings.TrimPrefix(e.regarding.Namespace+"/"+e.regarding.Name, "/")
+	return strings.Join([]string{on, e.kind, e.reason, e.action, e.note}, "|")
+}
+
+// VI 7.5.
+func TestReviewEvents(t *testing.T) {
+	t.Parallel()
+	a, b := newImage(t, 0, "a:1", "/spec/containers/0/image"), newImage(t, 1, "b:1", "/spec/containers/1/image")
+	rule := newRule(policy.Key{Name: "check"}, "sig", policy.Fail)
+	local := newRule(policy.Key{Namespace: "team", Name: "own"}, "sig", policy.Fail)
+	early := newRule(policy.Key{Name: "early"}, "pin", policy.Fail, onlyMutates)
+	pod := objectKey{kind: "Pod", namespace: "team", name: "web"}
+	unnamed := objectKey{kind: "Pod", namespace: "team"}
+	refused := engine.Result{Rule: rule, Image: b, Status: engine.Error, Reason: reason.RegistryUnavailable, Message: "no connection"}
+	const onPolicy, onPod = "ClusterPolicy check|Warning|PolicyViolation|", "Pod team/web|Warning|PolicyViolation|"
+	tests := map[string]struct {
+		item      item
+		successes bool
+		want      []string
+	}{
+		"a blocked failure is on the policy alone": {
+			item: item{key: pod, slot: mutFail, results: []engine.Result{failed(rule, a)}},
+			want: []string{onPolicy + "Resource Blocked|Pod team/web: [sig] fail (blocked); no signatures found [Unsigned]"},
+		},
+		"an admitted failure is on both": {
+			item: item{key: pod, slot: valFail, allowed: true, results: []engine.Result{failed(rule, a)}},
+			want: []string{
+				onPolicy + "Resource Passed|Pod team/web: [sig] fail; no signatures found [Unsigned]",
+				onPod + "Resource Passed|policy check/sig fail: no signatures found [Unsigned]",
+			},
+		},
+		"an error is a violation here": {
+			item: item{key: pod, slot: valIgnore, allowed: true, results: []engine.Result{refused}},
+			want: []string{
+				onPolicy + "Resource Passed|Pod team/web: [sig] error; no connection [RegistryUnavailable]",
+				onPod + "Resource Passed|policy check/sig error: no connection [RegistryUnavailable]",
+			},
+		},
+		"a rule speaks once, with its worst reason": {
+			item: item{key: pod, slot: valFail, results: []engine.Result{passed(rule, a), refused, failed(rule, a)}},
+			want: []string{onPolicy + "Resource Blocked|Pod team/web: [sig] fail (blocked); no connection; no signatures found [Unsigned]"},
+		},
+		"every rule speaks": {
+			item: item{key: pod, slot: valFail, results: []engine.Result{failed(rule, a), passed(early, a), failed(local, a)}},
+			want: []string{
+				onPolicy + "Resource Blocked|Pod team/web: [sig] fail (blocked); no signatures found [Unsigned]",
+				"Policy team/own|Warning|PolicyViolation|Resource Blocked|Pod team/web: [sig] fail (blocked); no signatures found [Unsigned]",
+			},
+		},
+		"without a name there is nothing to attach to": {
+			item: item{key: unnamed, slot: mutFail, allowed: true, results: []engine.Result{failed(early, a)}},
+			want: []string{"ClusterPolicy early|Warning|PolicyViolation|Resource Passed|Pod team/: [pin] fail; no signatures found [Unsigned]"},
+		},
+		"what is judged again waits for that": {
+			item: item{key: pod, slot: mutFail, allowed: true, results: []engine.Result{failed(rule, a)}},
+		},
+		"what is judged only once does not": {
+			item: item{key: pod, slot: mutFail, allowed: true, results: []engine.Result{failed(early, a)}},
+			want: []string{
+				"ClusterPolicy early|Warning|PolicyViolation|Resource Passed|Pod team/web: [pin] fail; no signatures found [Unsigned]",
+				onPod + "Resource Passed|policy early/pin fail: no signatures found [Unsigned]",
+			},
+		},
+		"objects without a namespace": {
+			item: item{key: objectKey{kind: "Thing", name: "web"}, slot: valFail, results: []engine.Result{failed(rule, a)}},
+			want: []string{onPolicy + "Resource Blocked|Thing web: [sig] fail (blocked); no signatures found [Unsigned]"},
+		},
+		"passes are silent": {
+			item: item{key: pod, slot: valFail, allowed: true, results: []engine.Result{passed(rule, a), passed(rule, b)}},
+		},
+		"passes on demand": {
+			item:      item{key: pod, slot: valFail, allowed: true, results: []engine.Result{passed(rule, a), passed(rule, b), passed(local, a), failed(local, b)}},
+			successes: true,
+			want: []string{
+				"Policy team/own|Warning|PolicyViolation|Resource Passed|Pod team/web: [sig] fail; no signatures found [Unsigned]",
+				onPod + "Resource Passed|policy own/sig fail: no signatures found [Unsigned]",
+				"ClusterPolicy check|Normal|PolicyApplied|Resource Passed|Pod team/web: pass [Verified]",
+			},
+		},
+		"a skip by the policy is no event": {
+			item:      item{key: pod, slot: valFail, allowed: true, results: []engine.Result{{Rule: rule, Image: a, Status: engine.Skip, Reason: reason.SkippedByPolicy}}},
+			successes: true,
+		},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var got []string
+			for _, e := range reviewEvents(&tc.item, tc.successes) {
+				got = append(got, sent(e))
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("events (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// Events of two rules about one object are told apart by the sink, which goes by everything but the note.
+func TestEventsOfRulesDiffer(t *testing.T) {
+	t.Parallel()
+	img := newImage(t, 0, "a:1", "/x")
+	one := newRule(policy.Key{Name: "check"}, "one", policy.Fail)
+	two := &policy.Rule{Policy: one.Policy, Name: "two", Entries: one.Entries}
+	events := reviewEvents(&item{key: objectKey{kind: "Pod", namespace: "n", name: "web"}, slot: valFail, allowed: true,
+		results: []engine.Result{failed(one, img), failed(two, img)}}, false)
+	type identity struct{ regarding, related corev1.ObjectReference }
+	seen := map[identity]bool{}
+	for _, e := range events {
+		seen[identity{*e.regarding, *e.related}] = true
+	}
+	if len(events) != 4 || len(seen) != 4 {
+		t.Errorf("%d events, %d different", len(events), len(seen))
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 
 	"sigs.k8s.io/yaml"
 
@@ -41,13 +42,27 @@ func (r *review) answer(d *Decision, records *records, patched map[string]string
 		}
 	}
 	if r.req.Phase == Mutating {
+		d.Warnings = append(d.Warnings, oddHosts(r.plan)...)
 		d.Patches = append(annotationPatches(r.req, records.render(patched)), digestPatches(r.plan, patched)...)
 	}
+}
+
+// oddHosts warns about images that are named by the address behind Docker Hub.
+func oddHosts(p *plan.Plan) []string {
+	var out []string
+	for _, img := range p.Images {
+		host, _, _ := strings.Cut(strings.ToLower(img.Ref.Registry()), ":")
+		if host == "registry-1.docker.io" {
+			out = append(out, fmt.Sprintf("image %s: registry-1.docker.io is judged as docker.io; name the image so", img.Ref))
+		}
+	}
+	return out
 }
 
 // denial is the text of a refusal: a line that names the object, and a YAML document of everything that objects.
 func denial(req *Request, responses []Result) string {
 	doc := map[string]map[string]string{}
+	said := map[[3]string]bool{}
 	for i := range responses {
 		resp := &responses[i]
 		if !resp.Status.bad() {
@@ -58,6 +73,11 @@ func denial(req *Request, responses []Result) string {
 			rules = map[string]string{}
 			doc[resp.Rule.Policy.Name] = rules
 		}
+		key := [3]string{resp.Rule.Policy.Name, resp.Rule.Name, resp.Message}
+		if said[key] {
+			continue
+		}
+		said[key] = true
 		if before, ok := rules[resp.Rule.Name]; ok {
 			rules[resp.Rule.Name] = before + "; " + resp.Message
 		} else {
@@ -128,6 +148,8 @@ func (r *records) render(patched map[string]string) *rendered {
 	}
 	worst := map[string]Status{}
 	scoped := map[string]map[string]map[string]string{}
+	// Two references may be shown alike once they have digests: each map keeps the worst.
+	worstOf := map[[3]string]Status{}
 	for _, rec := range r.list {
 		shown := shownAfter(rec.image, rec.digest, patched)
 		worst[shown] = max(worst[shown], rec.status)
@@ -137,7 +159,9 @@ func (r *records) render(patched map[string]string) *rendered {
 		if scoped[rec.policy][rec.rule] == nil {
 			scoped[rec.policy][rec.rule] = map[string]string{}
 		}
-		scoped[rec.policy][rec.rule][shown] = recorded(rec.status)
+		place := [3]string{rec.policy, rec.rule, shown}
+		worstOf[place] = max(worstOf[place], rec.status)
+		scoped[rec.policy][rec.rule][shown] = recorded(worstOf[place])
 	}
 	plain := make(map[string]string, len(worst))
 	for shown, status := range worst {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/signet-policy/signet/pkg/extract"
@@ -63,8 +64,8 @@ func (r *review) rule(planned *plan.Rule) (results, responses []Result, pins map
 			Unchanged: planned.HeldBefore && ri.Image.Unchanged()}
 		verification := r.verified(ri)
 		if r.req.Phase == Validating {
-			skipped(&verification, planned.Rule, ri)
 			validation := r.validated(ri, &verification)
+			skipped(&verification, planned.Rule, ri)
 			response := result
 			fill(&response, &validation)
 			if len(ri.Entries) == 0 {
@@ -160,7 +161,7 @@ func joined(rule *policy.Rule, responses []Result) []Result {
 		out.Blocks = out.Blocks || resp.Blocks
 		out.Unchanged = out.Unchanged && resp.Unchanged
 		switch {
-		case resp.Status.bad():
+		case resp.Status.bad() && !slices.Contains(objections, resp.Message):
 			objections = append(objections, resp.Message)
 		case resp.Status == Skip && resp.Image != nil:
 			skips = append(skips, resp.Image.Ref.String())
@@ -172,6 +173,7 @@ func joined(rule *policy.Rule, responses []Result) []Result {
 	case len(objections) > 0:
 		out.Message = strings.Join(objections, "; ")
 	case len(skips) > 0 && out.Status == Skip:
+		out.Skipped = true
 		out.Message = "image skipped, skipped images: " + strings.Join(skips, " ")
 	case len(skips) > 0:
 		out.Message = "image verified, skipped images: " + strings.Join(skips, " ")

@@ -56,10 +56,10 @@ func (r *review) verified(ri *plan.RuleImage) outcome {
 	return o
 }
 
-// skipped adds the entries that left the image out, which decide only when no other entry says anything.
+// skipped says that the image was left out, which it is only if every entry that matched it left it out.
 func skipped(o *outcome, rule *policy.Rule, ri *plan.RuleImage) {
-	for range ri.Skipping {
-		o.add(Skip, reason.SkippedByPolicy, "skipping image reference "+ri.Image.Ref.String()+
+	if len(ri.Entries) == 0 && len(ri.Skipping) > 0 {
+		o.add(Skip, reason.SkippedByPolicy, "skipping image reference image "+ri.Image.Ref.String()+
 			", policy "+rule.Policy.Name+" ruleName "+rule.Name)
 	}
 }
@@ -114,13 +114,16 @@ func (r *review) validated(ri *plan.RuleImage, verification *outcome) outcome {
 	var o outcome
 	shown := ri.Image.Ref.String()
 	img := &r.images[ri.Image.Index]
+	_, pinned, unusable := ri.Image.Ref.Pinned()
 	for _, e := range ri.Entries {
-		if e.VerifyDigest && ri.Image.Ref.RawDigest() == "" {
-			if r.mutates(e) && img.err != nil {
-				o.add(statusOf(img.err), img.err.Code, "missing digest for "+shown)
-			} else {
-				o.add(Fail, reason.MissingDigest, "missing digest for "+shown)
-			}
+		switch {
+		case !e.VerifyDigest:
+		case unusable != nil:
+			o.add(Fail, reason.InvalidImageReference, unusable.Error())
+		case !pinned && r.mutates(e) && img.err != nil:
+			o.add(statusOf(img.err), img.err.Code, "missing digest for "+shown)
+		case !pinned:
+			o.add(Fail, reason.MissingDigest, "missing digest for "+shown)
 		}
 		if !e.Required {
 			continue

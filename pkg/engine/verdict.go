@@ -177,11 +177,11 @@ func (r *review) judge(ctx context.Context, img *resolved, j job) (v verdict) {
 	return verdict{err: r.shared(ctx, img.pinned, j.requirement)}
 }
 
-// shared joins concurrent requests for the same verdict. The work goes on for the others when one of them gives up;
-// a joined timeout is tried once more by those who still have time.
+// shared joins concurrent requests for the same verdict. The work goes on for the others when one of them gives up. A
+// timeout that was joined may be that of a request with less time, so those who still have some try once more.
 func (r *review) shared(ctx context.Context, img image.Pinned, req *verify.Requirement) *reason.Error {
 	key := r.engine.cacheKey(img, req)
-	for {
+	for again := true; ; again = false {
 		flight := r.engine.flights.DoChan(key, func() (any, error) {
 			ctx, cancel := detach(ctx)
 			defer cancel()
@@ -199,7 +199,7 @@ func (r *review) shared(ctx context.Context, img image.Pinned, req *verify.Requi
 			if !ok {
 				return reason.New(reason.InternalError, "the verification ended without a verdict")
 			}
-			if cause != nil && cause.Code == reason.RegistryTimeout && result.Shared && ctx.Err() == nil {
+			if cause != nil && again && cause.Code == reason.RegistryTimeout && result.Shared && ctx.Err() == nil {
 				continue
 			}
 			return cause

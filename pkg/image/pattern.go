@@ -103,7 +103,7 @@ func pathForms(host, path string) []string {
 	if !dockerHub(bare) {
 		return []string{path}
 	}
-	if rest, ok := strings.CutPrefix(path, "library/"); ok {
+	if rest, ok := strings.CutPrefix(path, "library/"); ok && !strings.Contains(rest, "/") {
 		return []string{path, rest}
 	}
 	if !strings.Contains(path, "/") {

@@ -5,10 +5,12 @@
 package image
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/distribution/reference"
+	"github.com/opencontainers/go-digest"
 )
 
 // DefaultRegistry is the registry of a reference that names none.
@@ -47,7 +49,14 @@ func Parse(s string, opts Options) (Ref, error) {
 		}
 		full, prefixed = host+"/"+s, true
 	}
+	unusable := ""
 	parsed, err := reference.Parse(full)
+	if unusableDigest(err) {
+		// The grammar holds and only the digest is of no use. That is for whoever needs the digest to say: the image is
+		// there and cannot be verified, which is not the same as a text that names no image.
+		full, unusable, _ = strings.Cut(full, "@")
+		parsed, err = reference.Parse(full)
+	}
 	if err != nil {
 		return Ref{}, fmt.Errorf("bad image: %.128q: %w", s, err)
 	}
@@ -55,7 +64,7 @@ func Parse(s string, opts Options) (Ref, error) {
 	if !ok {
 		return Ref{}, fmt.Errorf("bad image: %.128q: no repository", s)
 	}
-	r := Ref{registry: reference.Domain(named), path: reference.Path(named)}
+	r := Ref{registry: reference.Domain(named), path: reference.Path(named), digest: unusable}
 	if t, ok := parsed.(reference.Tagged); ok {
 		r.tag = t.Tag()
 	}
@@ -75,6 +84,12 @@ func Parse(s string, opts Options) (Ref, error) {
 		return Ref{}, fmt.Errorf("bad image: %.128q: no path", s)
 	}
 	return r, nil
+}
+
+// unusableDigest tells whether a reference is well-formed but for the algorithm or the length of its digest.
+func unusableDigest(err error) bool {
+	return errors.Is(err, digest.ErrDigestUnsupported) || errors.Is(err, digest.ErrDigestInvalidLength) ||
+		errors.Is(err, digest.ErrDigestInvalidFormat)
 }
 
 // short tells whether the text names no registry.

@@ -46,7 +46,9 @@ func ParseKind(s string) (Kind, error) {
 			g, v, k, sub = "*", "*", first, second
 		}
 	case 3:
-		if version.MatchString(segments[0]) {
+		// "*" may be a group as well as a version: "*/v1/Pod" is told from "*/Pod/status" by what follows.
+		qualified := version.MatchString(segments[1]) && !unicode.IsLower(rune(segments[2][0]))
+		if version.MatchString(segments[0]) && !qualified {
 			g, v, k, sub = "*", segments[0], segments[1], segments[2]
 		} else {
 			g, v, k = segments[0], segments[1], segments[2]

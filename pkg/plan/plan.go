@@ -104,20 +104,20 @@ func New(rules []*policy.Rule, in *Input) *Plan {
 		p.Err = fmt.Errorf("failed to extract images: %w", err)
 	}
 	before := elements(in)
-	byValue := make(map[string]*Image, len(uses))
+	byRef := make(map[image.Ref]*Image, len(uses))
 	for _, u := range uses {
 		use := Use{Use: u, Unchanged: before[element{u.Category, u.Key}] == u.Value && u.Key != ""}
-		if known := byValue[u.Value]; known != nil {
-			known.Uses = append(known.Uses, use)
-			continue
-		}
 		ref, err := image.Parse(u.Value, in.Images)
 		if err != nil {
 			p.Invalid = append(p.Invalid, Invalid{Use: use, Err: fmt.Errorf("failed to extract images: %w", err)})
 			continue
 		}
+		if known := byRef[ref]; known != nil {
+			known.Uses = append(known.Uses, use)
+			continue
+		}
 		img := &Image{Ref: ref, Uses: []Use{use}, Index: len(p.Images), forms: ref.Forms()}
-		byValue[u.Value] = img
+		byRef[ref] = img
 		p.Images = append(p.Images, img)
 	}
 	for _, r := range rules {

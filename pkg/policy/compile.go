@@ -121,9 +121,14 @@ func (c *compiler) compile(namespace string) (*Policy, field.ErrorList) {
 			c.errs = append(c.errs, field.Invalid(path.Child("name"), rule.Name, fmt.Sprintf("Duplicate rule name: '%s'", rule.Name)))
 		}
 		names[rule.Name] = true
+		before := len(c.errs)
 		c.rule(rule, path, fallback)
+		after := len(c.errs)
 		for j := range computed[i] {
 			c.rule(&computed[i][j], path, fallback)
+			if after > before {
+				c.errs = c.errs[:after] // the same again, under another rule name
+			}
 			c.out.Generated = append(c.out.Generated, computed[i][j])
 		}
 	}
@@ -203,6 +208,7 @@ func (c *compiler) webhook(spec *field.Path) {
 	case policy == v1.Fail, policy == "":
 		c.out.FailurePolicy = Fail
 	default:
+		c.out.FailurePolicy = Fail
 		c.errs = append(c.errs, field.NotSupported(spec.Child("failurePolicy"), policy, []v1.FailurePolicy{v1.Ignore, v1.Fail}))
 	}
 	if timeout != nil {

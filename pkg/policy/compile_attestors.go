@@ -3,6 +3,8 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -128,10 +130,11 @@ func (c *compiler) keys(s *verify.Set, in *v1.Attestor, sc scope, path *field.Pa
 		return
 	}
 	base := verify.Attestor{Annotations: sc.entry.Annotations}
+	annotationsAt := sc.entryPath.Child("annotations")
 	if in.Annotations != nil {
-		base.Annotations = in.Annotations
+		base.Annotations, annotationsAt = in.Annotations, path.Child("annotations")
 	}
-	c.noVariables(path.Child("annotations"), base.Annotations)
+	c.noVariables(annotationsAt, base.Annotations)
 	base.Repository = c.repository(in.Repository, path, sc)
 	algorithm, algorithmAt := k.SignatureAlgorithm, at.Child("signatureAlgorithm")
 	if algorithm == "" {
@@ -196,8 +199,8 @@ func clip(s string) string {
 }
 
 func (c *compiler) noVariables(path *field.Path, m map[string]string) {
-	for k, v := range m {
-		c.noVariable(path.Key(k), v)
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		c.noVariable(path.Key(k), m[k])
 	}
 }
 
@@ -212,7 +215,7 @@ func (c *compiler) repository(own string, path *field.Path, sc scope) image.Ref 
 	}
 	c.noVariable(at, text)
 	ref, err := image.Parse(text, image.Options{})
-	if err == nil && (ref.RawDigest() != "" || ref.WithTag() == text) {
+	if err == nil && strings.ContainsAny(text[strings.LastIndexByte(text, '/')+1:], ":@") {
 		err = fmt.Errorf("a repository without tag and digest is expected")
 	}
 	if err != nil {

@@ -45,9 +45,7 @@ func (c *compiler) rule(in *v1.Rule, path *field.Path, fallback actions) {
 			c.notYet(path.Child(f.name))
 		}
 	}
-	for k, v := range in.ReportProperties {
-		c.noVariable(path.Child("reportProperties").Key(k), v)
-	}
+	c.noVariables(path.Child("reportProperties"), in.ReportProperties)
 	out := &Rule{Policy: c.out, Name: in.Name, ReportProperties: in.ReportProperties, fallback: fallback}
 	out.Filter.Match = c.block(&in.Match, path.Child("match"), true)
 	if in.Exclude != nil {
@@ -156,13 +154,27 @@ func (c *compiler) filter(in *v1.ResourceFilter, path *field.Path, matching bool
 	return out
 }
 
+// entryAction reads an entry's own action, which has one spelling; 0 for none.
+func (c *compiler) entryAction(path *field.Path, a v1.EntryFailureAction) Action {
+	switch a {
+	case "":
+		return 0
+	case v1.EntryEnforce:
+		return Enforce
+	case v1.EntryAudit:
+		return Audit
+	}
+	c.errs = append(c.errs, field.NotSupported(path, a, []v1.EntryFailureAction{v1.EntryAudit, v1.EntryEnforce}))
+	return 0
+}
+
 // entry compiles one verifyImages entry.
 func (c *compiler) entry(in *v1.ImageVerification, path *field.Path, rule string, fallback actions) *Entry {
 	in = c.shortcuts(in, path)
 	e := &Entry{
 		MutateDigest: isTrue(in.MutateDigest), VerifyDigest: isTrue(in.VerifyDigest),
 		Required: isTrue(in.Required), UseCache: isTrue(in.UseCache),
-		action: c.action(path.Child("failureAction"), string(in.FailureAction)), fallback: fallback,
+		action: c.entryAction(path.Child("failureAction"), in.FailureAction), fallback: fallback,
 	}
 	if len(in.ImageReferences) == 0 {
 		c.errs = append(c.errs, field.Invalid(path, rule, "An image reference is required"))
@@ -207,10 +219,13 @@ func (c *compiler) entryWarnings(e *Entry, path *field.Path, fallback actions) {
 
 // shortcuts turns the deprecated image and key into what they stand for, on a copy.
 func (c *compiler) shortcuts(in *v1.ImageVerification, path *field.Path) *v1.ImageVerification {
-	for _, f := range []struct{ name, value string }{{"roots", in.Roots}, {"issuer", in.Issuer}, {"subject", in.Subject}} {
+	for _, f := range []struct{ name, value string }{{"roots", in.Roots}, {"issuer", in.Issuer}} {
 		if f.value != "" {
 			c.notYet(path.Child(f.name))
 		}
+	}
+	if in.Subject != "" && in.Issuer == "" {
+		c.warn("%s: subject has no effect without issuer", path.Child("subject"))
 	}
 	if in.Image == "" && in.Key == "" {
 		return in
@@ -219,10 +234,13 @@ func (c *compiler) shortcuts(in *v1.ImageVerification, path *field.Path) *v1.Ima
 	if in.Image != "" {
 		out.ImageReferences = append(out.ImageReferences, in.Image)
 	}
-	if in.Key != "" {
-		out.Attestors = append(out.Attestors, v1.AttestorSet{Entries: []v1.Attestor{{
-			Keys: &v1.StaticKeyAttestor{PublicKeys: in.Key}, Annotations: in.Annotations,
-		}}})
+	if in.Key != "" || len(in.Annotations) > 0 {
+		// Annotations without a key make an attestor of no kind, which is refused.
+		attestor := v1.Attestor{Annotations: in.Annotations}
+		if in.Key != "" {
+			attestor.Keys = &v1.StaticKeyAttestor{PublicKeys: in.Key}
+		}
+		out.Attestors = append(out.Attestors, v1.AttestorSet{Entries: []v1.Attestor{attestor}})
 	}
 	return out
 }

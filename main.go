@@ -1,43 +1,43 @@
+// Signet lets only images run that the right people have signed. This program is its admission engine.
 package main
+
 import (
- _ "sigs.k8s.io/controller-runtime"
- _ "sigs.k8s.io/controller-runtime/pkg/webhook/admission"
- _ "k8s.io/client-go/kubernetes"
- _ "k8s.io/client-go/util/cert"
- _ "k8s.io/client-go/tools/events"
- _ "k8s.io/client-go/restmapper"
- _ "k8s.io/api/admission/v1"
- _ "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
- _ "github.com/sigstore/sigstore-go/pkg/verify"
- _ "github.com/sigstore/sigstore-go/pkg/root"
- _ "github.com/sigstore/sigstore-go/pkg/bundle"
- _ "github.com/sigstore/sigstore-go/pkg/testing/ca"
- _ "github.com/sigstore/sigstore/pkg/signature"
- _ "github.com/sigstore/sigstore/pkg/signature/payload"
- _ "github.com/sigstore/cosign/v2/pkg/types"
- _ "github.com/sigstore/cosign/v2/pkg/cosign/bundle"
- _ "github.com/google/go-containerregistry/pkg/v1"
- _ "github.com/google/go-containerregistry/pkg/v1/types"
- _ "github.com/google/go-containerregistry/pkg/authn"
- _ "github.com/google/go-containerregistry/pkg/registry"
- _ "github.com/google/go-containerregistry/pkg/v1/random"
- _ "github.com/google/go-containerregistry/pkg/v1/remote"
- _ "github.com/google/go-containerregistry/pkg/v1/mutate"
- _ "github.com/google/go-containerregistry/pkg/v1/layout"
- _ "github.com/google/go-containerregistry/pkg/v1/tarball"
- _ "cuelabs.dev/go/oci/ociregistry/ociserver"
- _ "cuelabs.dev/go/oci/ociregistry/ocimem"
- _ "github.com/distribution/reference"
- _ "github.com/gobwas/glob"
- _ "github.com/google/go-cmp/cmp"
- _ "github.com/hashicorp/golang-lru/v2/expirable"
- _ "golang.org/x/sync/singleflight"
- _ "golang.org/x/sync/errgroup"
- _ "golang.org/x/tools/txtar"
- _ "github.com/pelletier/go-toml/v2"
- _ "sigs.k8s.io/yaml"
- _ "github.com/spf13/pflag"
- _ "github.com/prometheus/client_golang/prometheus"
- _ "github.com/go-logr/logr"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+
+	ctrl "sigs.k8s.io/controller-runtime"
 )
-func main(){}
+
+// version is set by the linker; "devel" is a build from a work tree.
+var version = "devel"
+
+const usage = `Signet lets only images run that the right people have signed.
+
+Usage:
+  signet serve [flags]   run the admission webhooks (signet serve --help lists the flags)
+  signet version         print the version
+`
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+func run(args []string, stdout, stderr io.Writer) int {
+	if len(args) == 0 {
+		fmt.Fprint(stderr, usage)
+		return 2
+	}
+	switch args[0] {
+	case "serve":
+		return serveCommand(ctrl.SetupSignalHandler(), args[1:], stderr)
+	case "version", "--version":
+		fmt.Fprintf(stdout, "signet %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+		return 0
+	case "help", "-h", "--help":
+		fmt.Fprint(stdout, usage)
+		return 0
+	default:
+		fmt.Fprintf(stderr, "signet: unknown command %.64q\n\n%s", args[0], usage)
+		return 2
+	}
+}

@@ -54,3 +54,19 @@ func admit(req *admissionv1.AdmissionRequest, opts policy.Options) (warnings []s
 func Unchanged(context.Context, *admissionv1.AdmissionRequest, time.Duration) *admissionv1.AdmissionResponse {
 	return &admissionv1.AdmissionResponse{Allowed: true}
 }
+
+// Patch answers a mutating webhook with what a function makes of the object: a JSON patch, or nothing.
+func Patch(patch func(object []byte) ([]byte, error)) Review {
+	return func(_ context.Context, req *admissionv1.AdmissionRequest, _ time.Duration) *admissionv1.AdmissionResponse {
+		resp := &admissionv1.AdmissionResponse{Allowed: true}
+		out, err := patch(req.Object.Raw)
+		switch {
+		case err != nil:
+			resp.Warnings = []string{err.Error()}
+		case len(out) > 0:
+			kind := admissionv1.PatchTypeJSONPatch
+			resp.Patch, resp.PatchType = out, &kind
+		}
+		return resp
+	}
+}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-logr/logr"
 	admissionv1 "k8s.io/api/admission/v1"
+	"k8s.io/apimachinery/pkg/types"
 	kjson "sigs.k8s.io/json"
 
 	"github.com/signet-policy/signet/pkg/engine"
@@ -20,7 +21,9 @@ type Reviewed struct {
 	Admission *admissionv1.AdmissionRequest
 	Request   *engine.Request
 	Decision  *engine.Decision
-	Duration  time.Duration
+	// UID is the object's; empty while it has none, as in the mutating phase of a creation.
+	UID      types.UID
+	Duration time.Duration
 }
 
 // Resources reviews the objects that policies are about.
@@ -46,7 +49,7 @@ func (h *Resources) Review(phase engine.Phase, failure policy.FailurePolicy) Rev
 		if err != nil {
 			return undecided(ignore, err.Error())
 		}
-		reviewed := &Reviewed{Admission: req, Request: in, Decision: decision, Duration: time.Since(start)}
+		reviewed := &Reviewed{Admission: req, Request: in, Decision: decision, UID: uid(in.Object), Duration: time.Since(start)}
 		logDecision(logr.FromContextOrDiscard(ctx), reviewed)
 		if h.Record != nil {
 			h.Record(reviewed)
@@ -100,6 +103,12 @@ func request(req *admissionv1.AdmissionRequest, phase engine.Phase, failure poli
 		}
 	}
 	return out, nil
+}
+
+func uid(object map[string]any) types.UID {
+	metadata, _ := object["metadata"].(map[string]any)
+	s, _ := metadata["uid"].(string)
+	return types.UID(s)
 }
 
 // decodeObject reads an object; nil for none.

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+)
+
+// serveFlags are the flags of signet serve, under the names that users of Kyverno know where there are such.
+type serveFlags struct {
+	kubeconfig string
+	verbosity  int
+
+	serverIP          string
+	webhookServerPort int
+	servicePort       int
+	metricsPort       int
+
+	webhookTimeout           int
+	autoUpdateWebhooks       bool
+	forceFailurePolicyIgnore bool
+
+	caSecretName, tlsSecretName string
+	tlsKeyAlgorithm             string
+	renewBefore                 time.Duration
+
+	trustedRootFile   string
+	registryConfigDir string
+	allowInsecure     bool
+
+	cacheEnabled bool
+	cacheSize    int
+	cacheTTL     time.Duration
+
+	admissionReports      bool
+	enableReporting       string
+	allowedResults        string
+	omitEvents            string
+	maxQueuedEvents       int
+	generateSuccessEvents bool
+}
+
+func parseServeFlags(args []string, usage func(*flag.FlagSet)) (*serveFlags, error) {
+	f := &serveFlags{}
+	fs := flag.NewFlagSet("signet serve", flag.ContinueOnError)
+	fs.Usage = func() { usage(fs) }
+	fs.StringVar(&f.kubeconfig, "kubeconfig", "", "path of a kubeconfig file; without it the in-cluster configuration")
+	fs.IntVar(&f.verbosity, "v", 0, "log verbosity; 0 logs decisions against images and changes of state")
+	fs.StringVar(&f.serverIP, "serverIP", "", "address of this process when it runs outside the cluster; webhooks then use it instead of the Service, and it is what the ports are bound to")
+	fs.IntVar(&f.webhookServerPort, "webhookServerPort", 9443, "port of the webhooks and health checks (HTTPS)")
+	fs.IntVar(&f.servicePort, "servicePort", 443, "port of the Service that the webhooks are called by")
+	fs.IntVar(&f.metricsPort, "metricsPort", 8000, "port of the metrics (HTTP); 0 turns them off")
+	fs.IntVar(&f.webhookTimeout, "webhookTimeout", 10, "seconds for a request whose policies set no timeout, 1 to 30")
+	fs.BoolVar(&f.autoUpdateWebhooks, "autoUpdateWebhooks", true, "register only what the policies need; false registers every kind")
+	fs.BoolVar(&f.forceFailurePolicyIgnore, "forceFailurePolicyIgnore", false, "treat every policy's failure policy as Ignore")
+	fs.StringVar(&f.caSecretName, "caSecretName", "", "Secret of the webhook CA; empty for the default name")
+	fs.StringVar(&f.tlsSecretName, "tlsSecretName", "", "Secret of the webhook certificate; empty for the default name")
+	fs.StringVar(&f.tlsKeyAlgorithm, "tlsKeyAlgorithm", "ECDSA", "key algorithm of the webhook certificate: RSA, ECDSA or Ed25519")
+	fs.DurationVar(&f.renewBefore, "renewBefore", 15*24*time.Hour, "how long before its end a webhook certificate is renewed")
+	fs.StringVar(&f.trustedRootFile, "trustedRootFile", "", "trusted_root.json with transparency logs and timestamp authorities; empty for the public Sigstore instance's, which is in the program")
+	fs.StringVar(&f.registryConfigDir, "registryConfigDir", "", "directory with <host>/hosts.toml files, as containerd reads them, for mirrors and private CAs")
+	fs.BoolVar(&f.allowInsecure, "allowInsecureRegistry", false, "allow plain HTTP to registries that do not speak TLS")
+	fs.BoolVar(&f.cacheEnabled, "imageVerifyCacheEnabled", true, "keep positive verifications in memory")
+	fs.IntVar(&f.cacheSize, "imageVerifyCacheMaxSize", 1000, "entries of that cache; 0 means 1000")
+	fs.DurationVar(&f.cacheTTL, "imageVerifyCacheTTLDuration", time.Hour, "how long an entry lives; 0 means 1h")
+	fs.BoolVar(&f.admissionReports, "admissionReports", true, "write policy reports of admitted objects")
+	fs.StringVar(&f.enableReporting, "enableReporting", "validate,mutate,mutateExisting,generate,imageVerify", "rule types that are reported; of these Signet has imageVerify")
+	fs.StringVar(&f.allowedResults, "allowedResults", "pass,fail,error,warn,skip", "results that are reported")
+	fs.StringVar(&f.omitEvents, "omitEvents", "", "event reasons that are not sent, such as PolicyApplied,PolicySkipped")
+	fs.IntVar(&f.maxQueuedEvents, "maxQueuedEvents", 1000, "reviews that may wait to be published before the oldest are dropped")
+	fs.BoolVar(&f.generateSuccessEvents, "generateSuccessEvents", false, "send an event for every pass")
+	if err := fs.Parse(args); err != nil {
+		return nil, err
+	}
+	if fs.NArg() > 0 {
+		return nil, fmt.Errorf("unexpected argument %.64q", fs.Arg(0))
+	}
+	return f, f.check()
+}
+
+func (f *serveFlags) check() error {
+	var errs []error
+	if f.webhookTimeout < 1 || f.webhookTimeout > 30 {
+		errs = append(errs, fmt.Errorf("--webhookTimeout=%d: must be 1 to 30 seconds", f.webhookTimeout))
+	}
+	if f.serverIP != "" && net.ParseIP(f.serverIP) == nil {
+		errs = append(errs, fmt.Errorf("--serverIP=%.64q: not an IP address", f.serverIP))
+	}
+	for name, port := range map[string]int{"webhookServerPort": f.webhookServerPort, "servicePort": f.servicePort} {
+		if port < 1 || port > 65535 {
+			errs = append(errs, fmt.Errorf("--%s=%d: not a port", name, port))
+		}
+	}
+	switch f.tlsKeyAlgorithm {
+	case "RSA", "ECDSA", "Ed25519":
+	default:
+		errs = append(errs, fmt.Errorf("--tlsKeyAlgorithm=%.64q: must be RSA, ECDSA or Ed25519", f.tlsKeyAlgorithm))
+	}
+	return errors.Join(errs...)
+}
+
+// list splits a comma-separated flag; nil for an empty one.
+func list(s string) []string {
+	var out []string
+	for _, part := range strings.Split(s, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			out = append(out, part)
+		}
+	}
+	return out
+}
+
+// systemNamespace is the namespace that Signet is installed in.
+func systemNamespace() string {
+	if ns := os.Getenv("KYVERNO_NAMESPACE"); ns != "" {
+		return ns
+	}
+	return "kyverno"
+}

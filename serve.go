@@ -1,0 +1,260 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/go-logr/logr"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/klog/v2"
+	"k8s.io/klog/v2/textlogger"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	reports "github.com/signet-policy/signet/api/wgpolicyk8s/v1alpha2"
+	"github.com/signet-policy/signet/controllers"
+	"github.com/signet-policy/signet/pkg/engine"
+	"github.com/signet-policy/signet/pkg/policy"
+	"github.com/signet-policy/signet/pkg/registry"
+	"github.com/signet-policy/signet/pkg/report"
+	"github.com/signet-policy/signet/pkg/trust"
+	"github.com/signet-policy/signet/pkg/verify/sigstore"
+	"github.com/signet-policy/signet/webhook"
+)
+
+const serveUsage = `Runs the admission webhooks and what keeps the cluster in step with the policies.
+
+Flags:
+`
+
+func serveCommand(ctx context.Context, args []string, stderr io.Writer) int {
+	f, err := parseServeFlags(args, func(fs *flag.FlagSet) {
+		fmt.Fprint(stderr, serveUsage)
+		fs.PrintDefaults()
+	})
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		fmt.Fprintln(stderr, "signet serve:", err)
+		return 2
+	}
+	log := textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(stderr), textlogger.Verbosity(f.verbosity)))
+	klog.SetLogger(log)
+	ctrl.SetLogger(log)
+	if err := serve(logr.NewContext(ctx, log), f, log); err != nil {
+		log.Error(err, "signet stops")
+		return 1
+	}
+	return 0
+}
+
+func serve(ctx context.Context, f *serveFlags, log logr.Logger) error {
+	config, err := restConfig(f.kubeconfig)
+	if err != nil {
+		return fmt.Errorf("no cluster: %w", err)
+	}
+	namespace := systemNamespace()
+	mgr, err := newManager(config, f, namespace, log)
+	if err != nil {
+		return err
+	}
+	store := policy.NewStore()
+	recorder, err := newRecorder(config, mgr, f, store, log)
+	if err != nil {
+		return err
+	}
+	review, err := newEngine(f, store, recorder)
+	if err != nil {
+		return err
+	}
+	compile := policy.Options{ForceIgnore: f.forceFailurePolicyIgnore}
+	certificates, err := newCertificates(ctx, config, f, namespace)
+	if err != nil {
+		return err
+	}
+	set, err := controllers.Setup(mgr, controllers.Options{
+		SystemNamespace: namespace, Store: store, Policies: compile, Certificates: certificates,
+		ServicePort: int32(f.servicePort), ServerIP: f.serverIP, ServerPort: int32(f.webhookServerPort), //nolint:gosec // ports, checked
+		WebhookTimeout: int32(f.webhookTimeout), StaticWebhooks: !f.autoUpdateWebhooks, //nolint:gosec // at most 30
+		NoAdmissionReports: !f.admissionReports,
+	})
+	if err != nil {
+		return err
+	}
+	server := newServer(webhook.NewServer(address(f, f.webhookServerPort), certificates.TLSConfig(), ready(set), log.WithName("webhook")),
+		&webhook.Resources{Engine: review, Record: record(recorder)}, compile, namespace)
+	for _, r := range []manager.Runnable{recorder, &report.Pruner{Recorder: recorder}, server} {
+		if err := mgr.Add(r); err != nil {
+			return err
+		}
+	}
+	log.Info("signet starts", "version", version, "namespace", namespace, "port", f.webhookServerPort)
+	return mgr.Start(ctx)
+}
+
+// restConfig reads the cluster's address and credentials. Requests are not throttled here: the API server's own
+// priority and fairness is the judge of that.
+func restConfig(kubeconfig string) (*rest.Config, error) {
+	rules := clientcmd.NewDefaultClientConfigLoadingRules()
+	var config *rest.Config
+	var err error
+	if kubeconfig == "" {
+		config, err = rest.InClusterConfig()
+	} else {
+		rules.ExplicitPath = kubeconfig
+		config, err = clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
+	}
+	if err != nil {
+		return nil, err
+	}
+	config.QPS = -1
+	config.UserAgent = "signet/" + version
+	return config, nil
+}
+
+func newManager(config *rest.Config, f *serveFlags, namespace string, log logr.Logger) (manager.Manager, error) {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{controllers.AddToScheme, reports.AddToScheme} {
+		if err := add(scheme); err != nil {
+			return nil, err
+		}
+	}
+	metricsAddress := "0"
+	if f.metricsPort != 0 {
+		metricsAddress = address(f, f.metricsPort)
+	}
+	drain := 40 * time.Second
+	mgr, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme: scheme, Logger: log, Cache: controllers.CacheOptions(namespace),
+		Metrics:        metricsserver.Options{BindAddress: metricsAddress},
+		LeaderElection: true, LeaderElectionID: controllers.LeaderElectionID, LeaderElectionNamespace: namespace,
+		LeaderElectionReleaseOnCancel: true, GracefulShutdownTimeout: &drain,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("manager: %w", err)
+	}
+	return mgr, nil
+}
+
+// address is where a port is bound: everywhere, or where the process was told that it is.
+func address(f *serveFlags, port int) string { return net.JoinHostPort(f.serverIP, strconv.Itoa(port)) }
+
+// newCertificates makes or reads the serving certificate, which everything that follows needs.
+func newCertificates(ctx context.Context, config *rest.Config, f *serveFlags, namespace string) (*controllers.Certificates, error) {
+	c, err := controllers.NewClient(config)
+	if err != nil {
+		return nil, err
+	}
+	certificates := controllers.NewCertificates(c, controllers.CertificateOptions{
+		SystemNamespace: namespace, ServerIP: f.serverIP, CASecretName: f.caSecretName, TLSSecretName: f.tlsSecretName,
+		KeyAlgorithm: controllers.KeyAlgorithm(f.tlsKeyAlgorithm), RenewBefore: f.renewBefore,
+	})
+	if err := certificates.Ensure(ctx); err != nil {
+		return nil, fmt.Errorf("serving certificate: %w", err)
+	}
+	return certificates, nil
+}
+
+func newRecorder(config *rest.Config, mgr manager.Manager, f *serveFlags, store *policy.Store, log logr.Logger) (*report.Recorder, error) {
+	clients, err := kubernetes.NewForConfig(config)
+	if err != nil {
+		return nil, fmt.Errorf("events: %w", err)
+	}
+	broadcaster := events.NewBroadcaster(&events.EventSinkImpl{Interface: clients.EventsV1()})
+	if err := mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
+		if err := broadcaster.StartRecordingToSinkWithContext(ctx); err != nil {
+			return fmt.Errorf("events: %w", err)
+		}
+		<-ctx.Done()
+		broadcaster.Shutdown()
+		return nil
+	})); err != nil {
+		return nil, err
+	}
+	return report.New(report.Options{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Policies: store,
+		Events:     broadcaster.NewRecorder(mgr.GetScheme(), "kyverno-admission"),
+		Registerer: metrics.Registry, Version: version,
+		AdmissionReports: f.admissionReports, EnableReporting: list(f.enableReporting), AllowedResults: list(f.allowedResults),
+		OmitEvents: list(f.omitEvents), MaxQueued: f.maxQueuedEvents, GenerateSuccessEvents: f.generateSuccessEvents,
+		Logger: log.WithName("report"),
+	}), nil
+}
+
+func newEngine(f *serveFlags, store *policy.Store, recorder *report.Recorder) (*engine.Engine, error) {
+	images, err := registry.New(registry.Options{
+		ConfigDir: f.registryConfigDir, AllowInsecure: f.allowInsecure, UserAgent: "signet/" + version,
+		Observe: func(r registry.Request) {
+			status := "none"
+			if r.Status != 0 {
+				status = strconv.Itoa(r.Status)
+			}
+			recorder.RegistryRequests(r.Host, string(r.Kind), status)
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("--registryConfigDir: %w", err)
+	}
+	roots := trust.Public()
+	if f.trustedRootFile != "" {
+		if roots, err = trust.FromFile(f.trustedRootFile); err != nil {
+			return nil, fmt.Errorf("--trustedRootFile: %w", err)
+		}
+	}
+	return engine.New(engine.Options{
+		Registry: images, Verifier: sigstore.New(roots), Store: store,
+		CacheDisabled: !f.cacheEnabled, CacheSize: f.cacheSize, CacheTTL: f.cacheTTL,
+		Timeout: time.Duration(f.webhookTimeout) * time.Second,
+	}), nil
+}
+
+// ready tells the readiness check whether requests can be judged.
+func ready(set *controllers.Set) func() error {
+	return func() error {
+		if !set.Synced() {
+			return engine.ErrNotReady
+		}
+		return nil
+	}
+}
+
+func record(recorder *report.Recorder) func(*webhook.Reviewed) {
+	return func(r *webhook.Reviewed) {
+		recorder.Record(&report.Review{
+			Request: r.Request, Decision: r.Decision, Operation: string(r.Admission.Operation),
+			DryRun: r.Admission.DryRun != nil && *r.Admission.DryRun, UID: r.UID, Duration: r.Duration,
+		})
+	}
+}
+
+func newServer(server *webhook.Server, resources *webhook.Resources, compile policy.Options, namespace string) *webhook.Server {
+	for _, p := range []struct {
+		path    string
+		phase   engine.Phase
+		failure policy.FailurePolicy
+	}{
+		{webhook.MutateFail, engine.Mutating, policy.Fail}, {webhook.MutateIgnore, engine.Mutating, policy.Ignore},
+		{webhook.ValidateFail, engine.Validating, policy.Fail}, {webhook.ValidateIgnore, engine.Validating, policy.Ignore},
+	} {
+		server.Handle(p.path, p.failure == policy.Ignore, resources.Review(p.phase, p.failure))
+	}
+	server.Handle(webhook.PolicyValidate, false, webhook.ReviewPolicy(compile))
+	server.Handle(webhook.PolicyMutate, true, webhook.Unchanged)
+	server.Handle(webhook.VerifyMutate, true, webhook.Patch(func(object []byte) ([]byte, error) {
+		return controllers.HealthPatch(namespace, object, time.Now())
+	}))
+	return server
+}

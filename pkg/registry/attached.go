@@ -200,7 +200,7 @@ func (a *gathering) layers(m *manifest) []*layer {
 		return []*layer{reject(base, reason.BadSignature, errPlain)}
 	}
 	var list []*layer
-	for _, raw := range m.doc.Layers {
+	for _, raw := range m.doc.Layers.list {
 		var d descriptor
 		if json.Unmarshal(raw, &d) != nil {
 			list = append(list, reject(base, reason.BadSignature, "a layer's descriptor is malformed"))
@@ -226,6 +226,9 @@ func (a *gathering) layers(m *manifest) []*layer {
 	}
 	if len(list) > 0 && m.referrer && (m.doc.Subject == nil || m.doc.Subject.Digest != a.subject.String()) {
 		return []*layer{reject(base, reason.DigestMismatch, "its subject names another digest")}
+	}
+	if m.doc.Layers.cut {
+		a.out.Truncated = true
 	}
 	if len(list) > a.limits.Layers {
 		list, a.out.Truncated = list[:a.limits.Layers], true

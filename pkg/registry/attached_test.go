@@ -3,7 +3,6 @@ package registry_test
 import (
 	"context"
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -28,7 +27,7 @@ type fixture struct {
 
 func newFixture(t testing.TB) *fixture {
 	s := registrytest.New(t)
-	return &fixture{Server: s, client: newClient(t, registry.Options{}), digest: s.PushImage(repo, "v1", nil)}
+	return &fixture{Server: s, client: newClient(t, registry.Options{Limits: registry.Limits{Pause: time.Millisecond}}), digest: s.PushImage(repo, "v1", nil)}
 }
 
 func (f *fixture) attached(t testing.TB, ctx context.Context) *image.Attached {
@@ -595,5 +594,3 @@ func TestPagesOfReferrers(t *testing.T) {
 		})
 	}
 }
-
-var _ = http.MethodGet

@@ -36,14 +36,49 @@ type descriptor struct {
 // document is a manifest or an index, never both. Lists stay raw, so that one broken entry does not take the others
 // with it.
 type document struct {
-	MediaType    string            `json:"mediaType"`
-	ArtifactType string            `json:"artifactType"`
-	Config       *descriptor       `json:"config"`
-	Layers       []json.RawMessage `json:"layers"`
-	Manifests    []json.RawMessage `json:"manifests"`
-	Subject      *descriptor       `json:"subject"`
+	MediaType    string      `json:"mediaType"`
+	ArtifactType string      `json:"artifactType"`
+	Config       *descriptor `json:"config"`
+	Layers       entries     `json:"layers"`
+	Manifests    entries     `json:"manifests"`
+	Subject      *descriptor `json:"subject"`
 
 	index bool
+}
+
+// entries is a list of descriptors, as far as anybody would look at it.
+type entries struct {
+	list []json.RawMessage
+	// cut is set when there were more than maxEntries.
+	cut bool
+}
+
+// maxEntries is far above every limit on what is looked at; it keeps a page full of nothing from costing memory.
+const maxEntries = 4096
+
+// UnmarshalJSON takes the first maxEntries of a list apart.
+func (e *entries) UnmarshalJSON(b []byte) error {
+	dec := json.NewDecoder(bytes.NewReader(b))
+	switch t, err := dec.Token(); {
+	case err != nil:
+		return err
+	case t == nil:
+		return nil
+	case t != json.Delim('['):
+		return errNotJSON
+	}
+	for dec.More() {
+		if len(e.list) == maxEntries {
+			e.cut = true
+			return nil
+		}
+		var raw json.RawMessage
+		if err := dec.Decode(&raw); err != nil {
+			return err
+		}
+		e.list = append(e.list, raw)
+	}
+	return nil
 }
 
 // parseDocument reads a manifest or an index that says one thing to every reader: unique fields, one shape, and media

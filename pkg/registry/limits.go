@@ -36,6 +36,8 @@ type Limits struct {
 	InFlight int64
 	// Tries is the number of times that a request with a transient failure is made: 3.
 	Tries int
+	// Pause is about how long to wait before the second try, and doubles with each one: 100 ms.
+	Pause time.Duration
 	// Dial is how long connecting may take: 5 s.
 	Dial time.Duration
 	// Request is how long one HTTP request may take when the context allows more: 30 s.
@@ -64,6 +66,7 @@ func (l Limits) withDefaults() Limits {
 	or(&l.PerHost, 16)
 	or(&l.InFlight, 64*mib)
 	or(&l.Tries, 3)
+	or(&l.Pause, 100*time.Millisecond)
 	or(&l.Dial, 5*time.Second)
 	or(&l.Request, 30*time.Second)
 	return l

@@ -153,7 +153,7 @@ func (a *gathering) fallback(ctx context.Context, tag string, l *listing) {
 	case !m.doc.index:
 		l.fail = &failure{err: reason.New(reason.BadSignature, "not an index"), content: true}
 	default:
-		l.entries = m.doc.Manifests
+		l.entries, l.truncated = m.doc.Manifests.list, m.doc.Manifests.cut
 	}
 }
 
@@ -173,7 +173,7 @@ func (a *gathering) referrers(ctx context.Context, l *listing) {
 			if err != nil {
 				return contentFailure(reason.RegistryUnavailable, url, err.Error())
 			}
-			if len(d.Manifests) == 0 && w.page == nil && nextLink(r.header.Values("Link")) == "" {
+			if len(d.Manifests.list) == 0 && w.page == nil && nextLink(r.header.Values("Link")) == "" {
 				// An empty list is no more than "none here": another host may know some.
 				return &failure{err: reason.New(reason.Unsigned, "empty list"), status: 404, content: true}
 			}
@@ -188,7 +188,8 @@ func (a *gathering) referrers(ctx context.Context, l *listing) {
 			l.fail = f
 			return
 		}
-		l.entries = append(l.entries, doc.Manifests...)
+		l.entries = append(l.entries, doc.Manifests.list...)
+		l.truncated = l.truncated || doc.Manifests.cut
 		link := nextLink(r.header.Values("Link"))
 		if link == "" {
 			return

@@ -17,7 +17,6 @@ import (
 const (
 	maxErrorBody  = 8 * kib
 	errorBodyTime = time.Second
-	firstPause    = 100 * time.Millisecond
 	longestPause  = 5 * time.Second
 )
 
@@ -58,7 +57,7 @@ func (s *session) get(ctx context.Context, w want) (*received, *failure) {
 			return nil, last
 		}
 		last = f
-		if !f.transient || try >= s.client.shared.limits.Tries || !pause(ctx, try, f.retryAfter) {
+		if !f.transient || try >= s.client.shared.limits.Tries || !s.client.pause(ctx, try, f.retryAfter) {
 			return nil, f
 		}
 	}
@@ -66,11 +65,11 @@ func (s *session) get(ctx context.Context, w want) (*received, *failure) {
 
 // pause waits before another try. It returns false at once when waiting would use up more than half of the time left,
 // or when the registry asked for more patience than there is.
-func pause(ctx context.Context, try int, wish time.Duration) bool {
-	d := firstPause << (try - 1)
+func (c *Client) pause(ctx context.Context, try int, wish time.Duration) bool {
+	d := c.shared.limits.Pause << (try - 1)
 	d = d/2 + rand.N(d)
 	if wish > 0 {
-		d = wish + rand.N(firstPause)
+		d += wish
 	}
 	longest := longestPause
 	if deadline, ok := ctx.Deadline(); ok {

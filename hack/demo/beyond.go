@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"strings"
 )
 
@@ -77,7 +78,7 @@ func (l *lab) movedTag() error {
 	if err != nil {
 		return err
 	}
-	l.t.containsAll("the new image under the old tag is refused", res.Output, "failed to verify image "+reference+": ", "no signatures found")
+	l.t.containsAll("the new image under the old tag is refused", res.Output, "failed to verify image "+reference+":\n", "no signatures found")
 	if res, err = l.command("kubectl run stillgood --image=%s@%s", repository, l.digest); err != nil {
 		return err
 	}
@@ -129,5 +130,22 @@ func (l *lab) olderFormat() error {
 		return err
 	}
 	l.t.equal("without the log requirement it is admitted", "pod/goodpod created\n", res.Output)
+	return nil
+}
+
+// permissions looks for what the API server refused to Signet itself: it runs with the roles of config/rbac and no others.
+func (l *lab) permissions() error {
+	l.t.title("Beyond the lab: Signet's own permissions")
+	log, err := os.ReadFile(l.p.signet.LogFile)
+	if err != nil {
+		return fmt.Errorf("reading Signet's log: %w", err)
+	}
+	var refused []string
+	for line := range strings.Lines(string(log)) {
+		if strings.Contains(strings.ToLower(line), "forbidden") {
+			refused = append(refused, line)
+		}
+	}
+	l.t.check("the roles of config/rbac were enough", len(refused) == 0, "no request of Signet forbidden", strings.Join(refused, ""))
 	return nil
 }

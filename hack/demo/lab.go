@@ -30,7 +30,7 @@ func playLab(ctx context.Context, t *transcript, p *playground) error {
 	l := &lab{ctx: ctx, t: t, p: p}
 	steps := []func() error{
 		l.keys, l.push, l.sign, l.verify, l.policy, l.signedPod, l.unsignedPod, l.report,
-		l.deployments, l.audit, l.movedTag, l.olderFormat,
+		l.deployments, l.audit, l.movedTag, l.olderFormat, l.permissions,
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {

@@ -25,7 +25,7 @@ func TestDocumentation(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
 	b.WriteString("# Metrics\n\nWritten by `go test ./pkg/report -run TestDocumentation -update`; do not edit.\n\n" +
-		"No label value comes from the owner of an image. Values with many possible forms are bounded in number.\n")
+		"No label holds text that the owner of an image controls. The registry host, which the author of an object chooses, is\nbounded in number.\n")
 	for _, m := range Metrics() {
 		fmt.Fprintf(&b, "\n## `%s` (%s)\n\n%s\n", m.Name, m.Type, m.Help)
 		if len(m.Labels) > 0 {

@@ -72,13 +72,14 @@ func (r *Recorder) pruneOne(ctx context.Context, keep func(policyKey, rule strin
 	return r.store(ctx, d, true)
 }
 
-// Pruner prunes reports by the policies in force, now and then, in the leader only. It is a manager Runnable.
+// Pruner prunes reports by the policies in force, in the leader only. It is a manager Runnable.
 type Pruner struct {
 	// Recorder must have been given Policies.
 	Recorder *Recorder
-	// Interval between two rounds; it defaults to five minutes.
+	// Interval between two looks at the policies; it defaults to a minute. Reports are read only once at the start, and
+	// whenever a rule has disappeared.
 	Interval time.Duration
-	// Trigger, when not nil, starts a round at once.
+	// Trigger, when not nil, makes the next look come at once.
 	Trigger <-chan struct{}
 }
 
@@ -87,20 +88,15 @@ func (p *Pruner) NeedLeaderElection() bool { return true }
 
 // Start prunes until the context ends. Before the policies have been read, or with reports off, it leaves all as it is.
 func (p *Pruner) Start(ctx context.Context) error {
-	r := p.Recorder
 	interval := p.Interval
 	if interval <= 0 {
-		interval = 5 * time.Minute
+		interval = time.Minute
 	}
-	ticker := r.o.Clock.NewTicker(interval)
+	ticker := p.Recorder.o.Clock.NewTicker(interval)
 	defer ticker.Stop()
+	var before rules
 	for {
-		if inForce := reported(r.snapshot()); inForce != nil && r.reporting() {
-			err := r.Prune(ctx, func(policyKey, rule string) bool { return !inForce.gone(ruleKey{policyKey, rule}) })
-			if err != nil && ctx.Err() == nil {
-				r.o.Logger.Error(err, "Some policy reports hold results of policies that are gone")
-			}
-		}
+		before = p.round(ctx, before)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -108,4 +104,28 @@ func (p *Pruner) Start(ctx context.Context) error {
 		case <-p.Trigger:
 		}
 	}
+}
+
+// round prunes if a rule of before is gone, or if before is nil. It returns the rules that the reports are known to be
+// limited to, nil when that is not known.
+func (p *Pruner) round(ctx context.Context, before rules) rules {
+	r := p.Recorder
+	now := reported(r.snapshot())
+	if now == nil || !r.reporting() {
+		return before
+	}
+	needed := before == nil
+	for k := range before {
+		needed = needed || now.gone(k)
+	}
+	if !needed {
+		return now
+	}
+	if err := r.Prune(ctx, func(policyKey, rule string) bool { return !now.gone(ruleKey{policyKey, rule}) }); err != nil {
+		if ctx.Err() == nil {
+			r.o.Logger.Error(err, "Some policy reports hold results of policies that are gone")
+		}
+		return nil
+	}
+	return now
 }

@@ -115,11 +115,11 @@ func (c *compiler) filter(in *v1.ResourceFilter, path *field.Path, matching bool
 			c.notYet(f.path)
 		}
 	}
-	if emptyFilter(in) {
-		c.errs = append(c.errs, field.Required(path, "Rule is matching an empty set"))
-	}
 	var out match.Resource
-	if matching && len(r.Kinds) == 0 {
+	switch {
+	case emptyFilter(in):
+		c.errs = append(c.errs, field.Required(path, "Rule is matching an empty set"))
+	case matching && len(r.Kinds) == 0:
 		c.errs = append(c.errs, field.Required(at.Child("kinds"), "name the kinds that the rule is about"))
 	}
 	for i, s := range r.Kinds {

@@ -81,8 +81,12 @@ type authState struct {
 	flights map[tokenKey]*tokenFlight
 }
 
-// tokenKey keeps the tokens of origins, repositories and credentials apart.
-type tokenKey struct{ origin, scope, credential string }
+// tokenKey keeps the tokens of hosts, repositories and credentials apart.
+type tokenKey struct{ root, repository, credential string }
+
+func (s *session) tokenKey(ep *endpoint, origin *url.URL, cred credential) tokenKey {
+	return tokenKey{origin.String() + ep.root, s.path, cred.id}
+}
 
 type token struct {
 	value   string
@@ -117,7 +121,7 @@ func (s *session) authorization(ctx context.Context, ep *endpoint, origin *url.U
 	case cred.RegistryToken != "":
 		return "Bearer " + cred.RegistryToken
 	case c.bearer:
-		t, ok := state.tokens.Get(tokenKey{origin.String(), tokenScope(c.scope, s.path), cred.id})
+		t, ok := state.tokens.Get(s.tokenKey(ep, origin, cred))
 		if ok && time.Now().Before(t.expires) {
 			return "Bearer " + t.value
 		}
@@ -147,8 +151,7 @@ func (s *session) answer(ctx context.Context, ep *endpoint, origin *url.URL, h h
 	case cred.RegistryToken != "":
 		next = "Bearer " + cred.RegistryToken
 	case c.bearer:
-		key := tokenKey{origin.String(), tokenScope(c.scope, s.path), cred.id}
-		t, fail := s.token(ctx, ep, origin, c, cred, key, strings.TrimPrefix(sent, "Bearer "))
+		t, fail := s.token(ctx, ep, origin, c, cred, strings.TrimPrefix(sent, "Bearer "))
 		if fail != nil {
 			return "", fail
 		}
@@ -164,8 +167,8 @@ func (s *session) answer(ctx context.Context, ep *endpoint, origin *url.URL, h h
 
 // token returns a cached token other than the refused one, or fetches one. Callers that want the same one share the
 // fetch; when the one who fetches gives up because of its own context, the next one takes over.
-func (s *session) token(ctx context.Context, ep *endpoint, origin *url.URL, c challenge, cred credential, key tokenKey, refused string) (token, *failure) {
-	state := s.client.shared.auth
+func (s *session) token(ctx context.Context, ep *endpoint, origin *url.URL, c challenge, cred credential, refused string) (token, *failure) {
+	state, key := s.client.shared.auth, s.tokenKey(ep, origin, cred)
 	for {
 		state.mu.Lock()
 		if t, ok := state.tokens.Get(key); ok && t.value != refused && time.Now().Before(t.expires) {
@@ -192,7 +195,7 @@ func (s *session) token(ctx context.Context, ep *endpoint, origin *url.URL, c ch
 			}
 			continue
 		}
-		flight.value, flight.fail = s.fetchToken(ctx, ep, origin, c, cred, key.scope)
+		flight.value, flight.fail = s.fetchToken(ctx, ep, origin, c, cred)
 		state.mu.Lock()
 		if flight.fail == nil {
 			state.tokens.Add(key, flight.value)
@@ -204,13 +207,13 @@ func (s *session) token(ctx context.Context, ep *endpoint, origin *url.URL, c ch
 	}
 }
 
-func (s *session) fetchToken(ctx context.Context, ep *endpoint, origin *url.URL, c challenge, cred credential, scope string) (token, *failure) {
+func (s *session) fetchToken(ctx context.Context, ep *endpoint, origin *url.URL, c challenge, cred credential) (token, *failure) {
 	realm, withCredentials, ok := realmRule(origin, c.realm)
 	if !ok {
 		return token{}, &failure{err: reason.New(reason.RegistryUnavailable, "token realm of "+origin.Host+" refused")}
 	}
 	q := realm.Query()
-	q.Set("scope", scope)
+	q.Set("scope", tokenScope(c.scope, s.path))
 	if c.service != "" {
 		q.Set("service", c.service)
 	}
@@ -231,8 +234,8 @@ func (s *session) fetchToken(ctx context.Context, ep *endpoint, origin *url.URL,
 	a, fail := s.client.do(ctx, ep, r)
 	if fail != nil {
 		// The registry itself did answer, so this is never "no connection".
+		fail = fail.reached()
 		e := *fail.err
-		e.Unreachable = false
 		if fail.status >= 400 && fail.status < 500 && fail.status != http.StatusTooManyRequests {
 			e.Code = reason.RegistryUnauthorized
 		}

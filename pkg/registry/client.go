@@ -104,7 +104,7 @@ func New(o Options) (*Client, error) {
 }
 
 // With returns a client with other credentials and another word on plain HTTP. It shares connections, limits and
-// configuration with c, but no token and no credential ever passes from one to the other. A nil keychain means
+// configuration with c. A token serves only those who have the credential that it was given for. A nil keychain means
 // authn.DefaultKeychain.
 func (c *Client) With(keychain authn.Keychain, allowInsecure bool) *Client {
 	if keychain == nil {

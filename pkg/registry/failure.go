@@ -43,6 +43,17 @@ func (f *failure) at(place string) *reason.Error {
 	return &e
 }
 
+// reached says that somebody did answer, so that this is not a lack of connection.
+func (f *failure) reached() *failure {
+	if f.err.Unreachable {
+		g, e := *f, *f.err
+		e.Unreachable = false
+		g.err = &e
+		return &g
+	}
+	return f
+}
+
 func contentFailure(code reason.Code, url, text string) *failure {
 	return &failure{err: reason.New(code, "GET "+url+": "+text), content: true}
 }
@@ -150,11 +161,11 @@ func transportFailure(ctx context.Context, url string, err error, t *tracker) *f
 		return f
 	case tlsText(err) != "":
 		return unavailable("TLS failure: "+tlsText(err), false, false)
+	case t.unanswered():
+		// The library words an early end in several ways; not a byte came in any of them.
+		return unavailable("connection closed before any answer", true, true)
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET),
 		errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed):
-		if t.unanswered() {
-			return unavailable("connection closed before any answer", true, true)
-		}
 		return unavailable("connection broken", false, true)
 	default:
 		// HTTP/2 resets, broken chunking, header floods and everything else that is not HTTP.

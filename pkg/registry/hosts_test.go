@@ -188,6 +188,18 @@ func TestMirrorOrder(t *testing.T) {
 	}
 }
 
+// A host that could not be asked any more has not said "not found".
+func TestMirrorOutOfTime(t *testing.T) {
+	t.Parallel()
+	mirror, server := registrytest.New(t), registrytest.New(t)
+	server.PushImage(repo, "v1", nil)
+	dir := hosts(t, map[string]string{"ghcr.io": `server = "` + server.URL() + `"` + "\n" + `[host."` + mirror.URL() + `"]`})
+	ctx, cancel := context.WithCancel(context.Background())
+	c := newClient(t, registry.Options{ConfigDir: dir, Observe: func(registry.Request) { cancel() }})
+	_, err := c.Resolve(ctx, parse(t, "ghcr.io/"+repo+":v1"))
+	wantReason(t, err, reason.RegistryTimeout, false)
+}
+
 func TestCapabilities(t *testing.T) {
 	t.Parallel()
 	mirror, server := registrytest.New(t), registrytest.New(t)

@@ -2,6 +2,7 @@ package registry_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -300,6 +301,33 @@ func TestRedirects(t *testing.T) {
 			}
 			if n := len(f.Log()); n > 4 {
 				t.Errorf("%d requests", n)
+			}
+		})
+	}
+}
+
+// VI 6.14(2): a registry cannot make itself unreachable by what it answers.
+func TestAnswersAreNoLackOfConnection(t *testing.T) {
+	t.Parallel()
+	dead := "http://" + refusing(t)
+	closing := "http://" + listen(t, func(c net.Conn) { c.Close() })
+	cases := map[string]registrytest.Fault{
+		"redirect to nobody":       registrytest.Redirect(307, dead+"/v2/x"),
+		"redirect and close":       registrytest.Redirect(307, closing+"/v2/x"),
+		"redirect to no name":      registrytest.Redirect(307, "https://nowhere.invalid/v2/x"),
+		"token from nobody":        registrytest.Status(401, "", "WWW-Authenticate", `Bearer realm="`+dead+`/token"`),
+		"503 and then gone":        registrytest.InTurn(registrytest.Status(503, ""), registrytest.Close(), registrytest.Close()),
+		"truncated, and then gone": registrytest.InTurn(registrytest.Truncate(), registrytest.Close(), registrytest.Close()),
+	}
+	for name, fault := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newFixture(t)
+			f.Fault(registrytest.Match{}, fault)
+			_, err := f.client.Resolve(within(t, 20*time.Second), parse(t, f.Host()+"/"+repo+":v1"))
+			var e *reason.Error
+			if !errors.As(err, &e) || e.Unreachable {
+				t.Errorf("got %v, %+v", err, e)
 			}
 		})
 	}

@@ -56,6 +56,9 @@ func (s *session) get(ctx context.Context, w want) (*received, *failure) {
 			// Time ran out during the repetition; what the registry said before is the reason.
 			return nil, last
 		}
+		if last != nil && !last.err.Unreachable {
+			f = f.reached()
+		}
 		last = f
 		if !f.transient || try >= s.client.shared.limits.Tries || !s.client.pause(ctx, try, f.retryAfter) {
 			return nil, f
@@ -110,19 +113,15 @@ func (s *session) getOnce(ctx context.Context, w want) (*received, *failure) {
 		case worst == nil || worst.err.Unreachable:
 			worst = f
 		}
-		if ctx.Err() != nil {
-			break
-		}
+		// Also when time is up: a host that was not asked has not said "not found".
 	}
 	switch {
 	case worst == nil && absent == nil:
 		return nil, &failure{err: reason.New(reason.RegistryUnavailable, "no configured host may be asked for "+w.suffix)}
 	case worst == nil:
 		return nil, absent
-	case worst.err.Unreachable && answered:
-		e := *worst.err
-		e.Unreachable = false
-		worst.err = &e
+	case answered:
+		worst = worst.reached()
 	}
 	return nil, worst
 }
@@ -242,7 +241,12 @@ func (c *Client) do(ctx context.Context, ep *endpoint, o outgoing) (*received, *
 	for hop := 0; ; hop++ {
 		resp, t, err := c.roundTrip(ctx, ep, o, u, home)
 		if err != nil {
-			return nil, transportFailure(ctx, shown, err, t)
+			f := transportFailure(ctx, shown, err, t)
+			if hop > 0 {
+				// The registry was there; where it pointed to is no excuse.
+				f = f.reached()
+			}
+			return nil, f
 		}
 		next, f := c.redirect(resp, o, u, hop, shown)
 		if f == nil && next == nil {

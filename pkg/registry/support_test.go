@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -23,6 +24,14 @@ const (
 	ociManifest   = "application/vnd.oci.image.manifest.v1+json"
 	ociIndex      = "application/vnd.oci.image.index.v1+json"
 )
+
+// TestMain keeps the proxies of the surroundings out of the tests.
+func TestMain(m *testing.M) {
+	for _, name := range []string{"HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"} {
+		os.Unsetenv(name)
+	}
+	os.Exit(m.Run())
+}
 
 // keychain holds credentials by host.
 type keychain map[string]authn.AuthConfig

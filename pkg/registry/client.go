@@ -75,6 +75,7 @@ type shared struct {
 	inFlight  *semaphore.Weighted
 	auth      *authState
 	schemes   *lru.Cache[string, string]
+	resting   *lru.Cache[string, time.Time] // hosts that could not be connected to, and since when
 }
 
 // New returns a client. It fails when ConfigDir holds something that the client could not honour.
@@ -98,6 +99,9 @@ func New(o Options) (*Client, error) {
 		s.observe = func(Request) {}
 	}
 	if s.schemes, err = lru.New[string, string](1024); err != nil {
+		return nil, err
+	}
+	if s.resting, err = lru.New[string, time.Time](1024); err != nil {
 		return nil, err
 	}
 	return (&Client{shared: s}).With(o.Keychain, o.AllowInsecure), nil

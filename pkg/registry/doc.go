@@ -10,8 +10,12 @@
 //
 // A reference on docker.io, index.docker.io or without a registry is served by registry-1.docker.io, with "library/"
 // before a one-segment path. Other hosts serve themselves, over HTTPS. A loopback host without configuration is asked
-// over plain HTTP first, and over HTTPS once it says that it speaks TLS. Options.ConfigDir may name mirrors, in
-// containerd's hosts.toml format.
+// over plain HTTP first, and over HTTPS once it says that it speaks TLS.
+//
+// Options.ConfigDir may name mirrors, in containerd's hosts.toml format: server, and for it and for every host
+// capabilities, ca, client, skip_verify, override_path, header and dial_timeout. Any other key is an error. Hosts are
+// asked in the order of the file, the server last. A document that one host does not have, or does not deliver intact, is
+// asked for at the next. It counts as missing only when every host said so.
 //
 // # Where credentials go
 //

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -198,6 +199,39 @@ func TestMirrorOutOfTime(t *testing.T) {
 	c := newClient(t, registry.Options{ConfigDir: dir, Observe: func(registry.Request) { cancel() }})
 	_, err := c.Resolve(ctx, parse(t, "ghcr.io/"+repo+":v1"))
 	wantReason(t, err, reason.RegistryTimeout, false)
+}
+
+// A cluster whose mirror has everything does not try an upstream out of reach with every image; the outcome is the same.
+func TestUnreachableUpstreamRests(t *testing.T) {
+	t.Parallel()
+	mirror := registrytest.New(t)
+	digest := mirror.PushImage(repo, "v1", nil)
+	mirror.AttachTag(repo, digest, "sig", registrytest.Layer{MediaType: simpleSigning, Payload: []byte("good")})
+	upstream := refusing(t)
+	dir := hosts(t, map[string]string{"ghcr.io": `server = "http://` + upstream + `"` + "\n" + `[host."` + mirror.URL() + `"]`})
+	var tried atomic.Int64
+	c := newClient(t, registry.Options{ConfigDir: dir, Limits: registry.Limits{Rest: time.Hour}, Observe: func(r registry.Request) {
+		if r.Host == upstream {
+			tried.Add(1)
+		}
+	}})
+	p := pin(t, "ghcr.io/"+repo, digest)
+	var first int64
+	for i := range 3 {
+		a, err := c.Attached(within(t, 20*time.Second), p, image.Ref{})
+		if err != nil || len(payloads(a)) != 1 || len(a.Problems) != 3 {
+			t.Fatalf("got %+v, %v", a, err)
+		}
+		for _, problem := range a.Problems {
+			wantReason(t, problem, reason.RegistryUnavailable, false)
+		}
+		if i == 0 {
+			first = tried.Load()
+		}
+	}
+	if first == 0 || tried.Load() != first {
+		t.Errorf("tried %d times at first, then %d times", first, tried.Load()-first)
+	}
 }
 
 func TestCapabilities(t *testing.T) {

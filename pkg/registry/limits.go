@@ -38,8 +38,10 @@ type Limits struct {
 	Tries int
 	// Pause is about how long to wait before the second try, and doubles with each one: 100 ms.
 	Pause time.Duration
-	// Dial is how long connecting may take: 5 s.
+	// Dial is how long connecting may take: 3 s.
 	Dial time.Duration
+	// Rest is how long a host that could not be connected to is left alone when the registry has others: 5 s.
+	Rest time.Duration
 	// Request is how long one HTTP request may take when the context allows more: 30 s.
 	Request time.Duration
 }
@@ -67,7 +69,8 @@ func (l Limits) withDefaults() Limits {
 	or(&l.InFlight, 64*mib)
 	or(&l.Tries, 3)
 	or(&l.Pause, 100*time.Millisecond)
-	or(&l.Dial, 5*time.Second)
+	or(&l.Dial, 3*time.Second)
+	or(&l.Rest, 5*time.Second)
 	or(&l.Request, 30*time.Second)
 	return l
 }

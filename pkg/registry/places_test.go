@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/reason"
 	"github.com/signet-policy/signet/pkg/registry/registrytest"
 )
@@ -92,5 +94,44 @@ func TestPagesOfReferrers(t *testing.T) {
 				wantReason(t, p, tc.problem, false)
 			}
 		})
+	}
+}
+
+// A silent place costs half of the time at most; what the others said is fetched in the rest.
+func TestSilentPlace(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.Attach(repo, f.digest, bundle, bundle, nil, []byte("bundle"))
+	f.Fault(registrytest.Match{Reference: f.tag() + ".sig"}, registrytest.Hang())
+	ctx := within(t, 4*time.Second)
+	a := f.attached(t, ctx)
+	if diff := cmp.Diff([]string{"bundle"}, payloads(a)); diff != "" {
+		t.Error(diff)
+	}
+	if len(a.Problems) != 1 {
+		t.Fatalf("got %+v", a)
+	}
+	wantReason(t, a.Problems[0], reason.RegistryTimeout, false)
+	if ctx.Err() != nil {
+		t.Error("no time left to verify what was found")
+	}
+}
+
+func TestAttachedCancelled(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.Fault(registrytest.Match{}, registrytest.Hang())
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		for f.Count(registrytest.Match{}) < 4 {
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+	}()
+	if _, err := f.client.Attached(ctx, pin(t, f.Host()+"/"+repo, f.digest), image.Ref{}); err != context.Canceled {
+		t.Errorf("got %v", err)
+	}
+	if _, err := f.client.Attached(context.Background(), image.Pinned{}, image.Ref{}); err == nil {
+		t.Error("no error without an image")
 	}
 }

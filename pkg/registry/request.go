@@ -100,7 +100,7 @@ func (s *session) getOnce(ctx context.Context, w want) (*received, *failure) {
 		if ep.can&w.need == 0 || w.from != nil && w.from != ep {
 			continue
 		}
-		r, f := s.fetch(ctx, ep, w)
+		r, f := s.fetchRested(ctx, ep, w)
 		switch {
 		case f == nil:
 			return r, nil
@@ -124,6 +124,36 @@ func (s *session) getOnce(ctx context.Context, w want) (*received, *failure) {
 		worst = worst.reached()
 	}
 	return nil, worst
+}
+
+// fetchRested asks one host, unless it could not be connected to a moment ago and is one of several: a cluster whose
+// mirrors have everything must not wait for an upstream that it cannot reach with every image.
+func (s *session) fetchRested(ctx context.Context, ep *endpoint, w want) (*received, *failure) {
+	if len(s.endpoints) == 1 {
+		return s.fetch(ctx, ep, w)
+	}
+	resting := s.client.shared.resting
+	if since, ok := resting.Get(ep.host); ok && time.Since(since) < s.client.shared.limits.Rest {
+		text := "GET " + showURL(s.locate(ep, ep.scheme, w)) + ": no connection a moment ago"
+		return nil, &failure{err: &reason.Error{Code: reason.RegistryUnavailable, Unreachable: true, Text: text}}
+	}
+	r, f := s.fetch(ctx, ep, w)
+	if f != nil && f.err.Unreachable && ctx.Err() == nil {
+		resting.Add(ep.host, time.Now())
+	}
+	return r, f
+}
+
+// locate is the URL of a document on a host.
+func (s *session) locate(ep *endpoint, scheme string, w want) *url.URL {
+	if w.page != nil {
+		return w.page
+	}
+	u := &url.URL{Scheme: scheme, Host: ep.host, Path: ep.root + "/" + s.path + "/" + w.suffix}
+	if ep.namespace != "" {
+		u.RawQuery = url.Values{"ns": {ep.namespace}}.Encode()
+	}
+	return u
 }
 
 // fetch asks one host, finding out about its scheme where that is open.
@@ -156,21 +186,14 @@ func (s *session) fetch(ctx context.Context, ep *endpoint, w want) (*received, *
 // ask asks one host over one scheme, answering its challenges.
 func (s *session) ask(ctx context.Context, ep *endpoint, scheme string, w want) (*received, *failure) {
 	origin := &url.URL{Scheme: scheme, Host: ep.host}
-	u := *origin
-	u.Path = ep.root + "/" + s.path + "/" + w.suffix
-	if ep.namespace != "" {
-		u.RawQuery = url.Values{"ns": {ep.namespace}}.Encode()
-	}
-	if w.page != nil {
-		u = *w.page
-	}
-	o := outgoing{method: http.MethodGet, kind: w.kind, url: &u, origin: origin, accept: w.accept, limit: w.limit, size: w.size}
+	u := s.locate(ep, scheme, w)
+	o := outgoing{method: http.MethodGet, kind: w.kind, url: u, origin: origin, accept: w.accept, limit: w.limit, size: w.size}
 	o.authorization = s.authorization(ctx, ep, origin)
 	for trips := 0; ; trips++ {
 		r, f := s.client.do(ctx, ep, o)
 		if f == nil {
 			if w.check != nil {
-				if f := w.check(r, showURL(&u)); f != nil {
+				if f := w.check(r, showURL(u)); f != nil {
 					return nil, f
 				}
 			}

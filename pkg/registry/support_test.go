@@ -75,7 +75,7 @@ func pin(t testing.TB, repository, digest string) image.Pinned {
 
 // soon is a deadline for tests in which time has to run out.
 func soon(t testing.TB) context.Context {
-	return within(t, 300*time.Millisecond)
+	return within(t, 700*time.Millisecond)
 }
 
 // within is a context that a test must not need to the end.

@@ -103,9 +103,9 @@ func (f *serveFlags) check() error {
 	return errors.Join(errs...)
 }
 
-// list splits a comma-separated flag; nil for an empty one.
+// list splits a comma-separated flag; an empty one is an empty list, which means none.
 func list(s string) []string {
-	var out []string
+	out := []string{}
 	for _, part := range strings.Split(s, ",") {
 		if part = strings.TrimSpace(part); part != "" {
 			out = append(out, part)

@@ -7,14 +7,16 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/sigstore/cosign/v2/pkg/types"
+
 	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/reason"
 )
 
 // Media types that layers of signatures and attestations have; the last one is a prefix.
 const (
-	typeSimpleSigning = "application/vnd.dev.cosign.simplesigning.v1+json"
-	typeEnvelope      = "application/vnd.dsse.envelope.v1+json"
+	typeSimpleSigning = types.SimpleSigningMediaType
+	typeEnvelope      = types.DssePayloadType
 	prefixBundle      = "application/vnd.dev.sigstore.bundle"
 )
 

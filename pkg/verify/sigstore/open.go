@@ -19,6 +19,8 @@ import (
 	sgverify "github.com/sigstore/sigstore-go/pkg/verify"
 	"google.golang.org/protobuf/encoding/protojson"
 
+	"github.com/sigstore/cosign/v2/pkg/types"
+
 	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/reason"
 	"github.com/signet-policy/signet/pkg/verify"
@@ -26,8 +28,8 @@ import (
 
 // Media types of layers and manifests.
 const (
-	simpleSigningType  = "application/vnd.dev.cosign.simplesigning.v1+json"
-	envelopeType       = "application/vnd.dsse.envelope.v1+json"
+	simpleSigningType  = types.SimpleSigningMediaType
+	envelopeType       = types.DssePayloadType
 	bundleTypePrefix   = "application/vnd.dev.sigstore.bundle"
 	legacyArtifactType = "application/vnd.dev.cosign.artifact.sig.v1+json"
 	statementType      = "application/vnd.in-toto+json"

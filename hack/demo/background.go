@@ -21,6 +21,7 @@ const (
 	lockFile  = "lock"      // held by the supervisor as long as it lives
 	pidFile   = "pid"       // its process id
 	readyFile = "ready.txt" // what run prints; there when everything is up
+	envFile   = "env.sh"    // sets up a shell
 	logName   = "supervisor.log"
 )
 
@@ -56,8 +57,8 @@ func start(ctx context.Context, dir string) error {
 	case err != nil:
 		return err
 	}
-	for _, name := range []string{readyFile, pidFile, logName} {
-		_ = os.Remove(filepath.Join(dir, name))
+	if err := forget(dir); err != nil {
+		return err
 	}
 	held.Close() // the supervisor takes it
 	logFile, err := os.Create(filepath.Join(dir, logName))
@@ -111,7 +112,7 @@ func stop(ctx context.Context, dir string) error {
 	if err == nil {
 		held.Close()
 		fmt.Println("Nothing is running.")
-		return os.RemoveAll(filepath.Join(dir, "playground"))
+		return forget(dir)
 	}
 	if !errors.Is(err, errHeld) {
 		return err
@@ -133,7 +134,7 @@ func stop(ctx context.Context, dir string) error {
 		if held, err := lock(dir); err == nil {
 			held.Close()
 			fmt.Println("Stopped.")
-			return nil
+			return forget(dir)
 		}
 		select {
 		case <-ctx.Done():
@@ -162,7 +163,7 @@ func serve(ctx context.Context, dir string) error {
 		return err
 	}
 	defer p.Close()
-	if err := p.prepare(ctx, filepath.Join(dir, "env.sh")); err != nil {
+	if err := p.prepare(ctx, filepath.Join(dir, envFile)); err != nil {
 		return err
 	}
 	ready := filepath.Join(dir, readyFile)
@@ -173,15 +174,22 @@ func serve(ctx context.Context, dir string) error {
 		return err
 	}
 	<-ctx.Done()
-	for _, name := range []string{readyFile, pidFile} {
-		_ = os.Remove(filepath.Join(dir, name))
+	return nil
+}
+
+// forget removes what a playground that is gone has left; the supervisor's log stays.
+func forget(dir string) error {
+	for _, name := range []string{readyFile, pidFile, envFile, "playground"} {
+		if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
 // prepare plays the lab's part before its tests: keys, images, signature, policy.
-func (p *playground) prepare(ctx context.Context, envFile string) error {
-	if err := p.writeEnv(envFile); err != nil {
+func (p *playground) prepare(ctx context.Context, shellSetup string) error {
+	if err := p.writeEnv(shellSetup); err != nil {
 		return err
 	}
 	l := &lab{ctx: ctx, t: newTranscript(os.Stdout), p: p}
@@ -214,5 +222,5 @@ Try, with kubectl and cosign set up by:  . %s
 
 make stop ends it.
 `, p.cluster.Kubeconfig(), p.registry.Addr, filepath.Join(p.Lab, "cosign.key"), filepath.Join(p.Lab, "verify-signed-images.yaml"),
-		filepath.Join(dir, "playground", "*.log"), filepath.Join(dir, "env.sh"), reference)
+		filepath.Join(dir, "playground", "*.log"), filepath.Join(dir, envFile), reference)
 }

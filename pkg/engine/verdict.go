@@ -183,6 +183,9 @@ func (r *review) shared(ctx context.Context, img image.Pinned, req *verify.Requi
 	key := r.engine.cacheKey(img, req)
 	for again := true; ; again = false {
 		flight := r.engine.flights.DoChan(key, func() (any, error) {
+			if r.engine.cached(img, req) {
+				return (*reason.Error)(nil), nil // an earlier flight landed since this request looked
+			}
 			ctx, cancel := detach(ctx)
 			defer cancel()
 			cause := r.verify(ctx, img, req)

@@ -168,6 +168,24 @@ func TestMissingTool(t *testing.T) {
 	}
 }
 
+func TestFreePorts(t *testing.T) {
+	t.Parallel()
+	ports, err := env.FreePorts(20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[int]bool{}
+	for _, p := range ports {
+		if seen[p] {
+			t.Errorf("port %d was given twice", p)
+		}
+		seen[p] = true
+	}
+	if len(seen) != 20 {
+		t.Errorf("got %d ports", len(seen))
+	}
+}
+
 func TestProcessThatFails(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -169,8 +169,14 @@ func (r *records) render(patched map[string]string) *rendered {
 	}
 	return &rendered{
 		plain:  mustJSON(plain),
-		scoped: mustJSON(map[string]any{"version": 1, "policies": scoped}),
+		scoped: mustJSON(scopedValue{Version: 1, Policies: scoped}),
 	}
+}
+
+// scopedValue is the scoped annotation: policy to rule to image to status.
+type scopedValue struct {
+	Version  int                                     `json:"version"`
+	Policies map[string]map[string]map[string]string `json:"policies"`
 }
 
 // recorded is a status as the annotations spell it.

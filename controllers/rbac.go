@@ -19,7 +19,7 @@ package controllers
 //
 // +kubebuilder:rbac:groups=wgpolicyk8s.io,resources=policyreports;clusterpolicyreports,verbs=create;delete;get;list;patch;update;watch
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
-// +kubebuilder:rbac:groups="",resources=pods;replicationcontrollers,verbs=get
+// +kubebuilder:rbac:groups="",resources=pods;podtemplates;replicationcontrollers,verbs=get
 // +kubebuilder:rbac:groups=apps,resources=deployments;daemonsets;statefulsets;replicasets,verbs=get
 // +kubebuilder:rbac:groups=batch,resources=jobs;cronjobs,verbs=get
 //

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,7 +16,8 @@ import (
 	"github.com/signet-policy/signet/pkg/policy"
 )
 
-// loader compiles policies into the store. A policy that does not compile leaves its earlier generation in force.
+// loader compiles policies into the store. A policy that does not compile leaves its earlier generation in force; where
+// there is none it refuses what it matches.
 type loader struct {
 	store   *policy.Store
 	reader  client.Reader
@@ -100,16 +102,22 @@ func (l *loader) load(ctx context.Context, obj policyObject) {
 		l.store.Delete(k) // another policy of the same name, which is gone
 	}
 	compiled, errs := obj.compile(l.options)
+	inForce := l.store.Get(k)
 	if len(errs) > 0 {
 		now.refused = errs.ToAggregate().Error()
-		log.FromContext(ctx).Info("policy refused, its earlier generation stays in force", "policy", k.String(),
-			"generation", now.generation, "inForce", l.store.Get(k) != nil, "cause", now.refused)
+		log.FromContext(ctx).Info("policy refused, its earlier generation stays in force if there is one", "policy", k.String(),
+			"generation", now.generation, "inForce", inForce != nil && !broken(inForce), "cause", now.refused)
 	}
-	if len(errs) == 0 || compiled != nil && l.store.Get(k) == nil {
-		// With errors and nothing in force this is a policy that refuses what it matches, instead of no policy at all.
+	if len(errs) == 0 || compiled != nil && (inForce == nil || broken(inForce)) {
+		// With errors and no sound generation in force this is a policy that refuses what it matches, instead of none.
 		l.store.Put(compiled)
 	}
 	l.records[k] = now
+}
+
+// broken tells whether a policy is one that did not compile and refuses what it matches.
+func broken(p *policy.Policy) bool {
+	return slices.ContainsFunc(p.Rules, func(r *policy.Rule) bool { return r.Broken != "" })
 }
 
 // outcome is what became of the latest generation that was seen of a policy.

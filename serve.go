@@ -174,7 +174,7 @@ func newRecorder(config *rest.Config, mgr manager.Manager, f *serveFlags, store 
 		return nil, fmt.Errorf("events: %w", err)
 	}
 	broadcaster := events.NewBroadcaster(&events.EventSinkImpl{Interface: clients.EventsV1()})
-	if err := mgr.Add(manager.RunnableFunc(func(ctx context.Context) error {
+	if err := mgr.Add(everyReplica(func(ctx context.Context) error {
 		if err := broadcaster.StartRecordingToSinkWithContext(ctx); err != nil {
 			return fmt.Errorf("events: %w", err)
 		}
@@ -220,6 +220,12 @@ func newEngine(f *serveFlags, store *policy.Store, recorder *report.Recorder) (*
 		Timeout: time.Duration(f.webhookTimeout) * time.Second,
 	}), nil
 }
+
+// everyReplica is a Runnable that does not wait to become the leader.
+type everyReplica func(context.Context) error
+
+func (f everyReplica) Start(ctx context.Context) error { return f(ctx) }
+func (f everyReplica) NeedLeaderElection() bool        { return false }
 
 // ready tells the readiness check whether requests can be judged.
 func ready(set *controllers.Set) func() error {

@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/go-logr/logr"
 	admissionv1 "k8s.io/api/admission/v1"
@@ -128,6 +129,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	resp := h.answer(r, req)
 	resp.UID = req.UID
+	for i, w := range resp.Warnings {
+		resp.Warnings[i] = oneLine(w)
+	}
 	body, err := encode(resp)
 	if err != nil {
 		h.log.Error(err, "cannot encode the answer")
@@ -206,6 +210,20 @@ func decode(w http.ResponseWriter, r *http.Request) (*admissionv1.AdmissionReque
 		return nil, errBody
 	}
 	return in.Request, nil
+}
+
+// oneLine makes a warning fit for the HTTP header that the API server sends it in: it leaves out one with line breaks or
+// other control characters altogether.
+func oneLine(s string) string {
+	return strings.Map(func(c rune) rune {
+		switch {
+		case c == '\n', c == '\r', c == '\t':
+			return ' '
+		case unicode.IsControl(c):
+			return -1
+		}
+		return c
+	}, strings.ToValidUTF8(s, ""))
 }
 
 // encode writes the answer as an AdmissionReview.

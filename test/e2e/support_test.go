@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"slices"
@@ -147,7 +148,7 @@ func wantRefused(t testing.TB, err error, parts ...string) {
 		t.Errorf("admitted, want it refused: %q", parts)
 		return
 	}
-	text := strings.Join(strings.Fields(err.Error()), " ") // long texts are folded
+	text := spaced(err.Error()) // long texts are folded
 	for _, part := range append([]string{"denied the request"}, parts...) {
 		if !strings.Contains(text, part) {
 			t.Errorf("refused in other words\ngot:  %s\nwant: … %s …", text, part)
@@ -221,26 +222,7 @@ func (u *user) report(t testing.TB, ns string, uid string, check func(*reports.P
 // event waits for an event about an object with exactly the note.
 func (u *user) event(t testing.TB, ns, kind, name, note string) *eventsv1.Event {
 	t.Helper()
-	var found *eventsv1.Event
-	eventually(t, fmt.Sprintf("event %q on %s %s", note, kind, name), func() error {
-		list, err := u.EventsV1().Events(ns).List(t.Context(), metav1.ListOptions{})
-		if err != nil {
-			return err
-		}
-		var notes []string
-		for i := range list.Items {
-			e := &list.Items[i]
-			if e.Regarding.Kind == kind && e.Regarding.Name == name {
-				if e.Note == note {
-					found = e
-					return nil
-				}
-				notes = append(notes, e.Note)
-			}
-		}
-		return fmt.Errorf("only %q", notes)
-	})
-	return found
+	return u.eventWith(t, ns, kind, name, note, "")
 }
 
 // resource is the client of a policy's kind and namespace.
@@ -359,4 +341,58 @@ func (r rule) in(namespace string) *unstructured.Unstructured {
 			}},
 		}, r.spec),
 	}}
+}
+
+// unfolded is the one message of a refusal, without the folding and quoting of its YAML.
+func unfolded(refusal string) string {
+	_, doc, _ := strings.Cut(refusal, "due to the following policies \n\n")
+	var messages map[string]map[string]string
+	if err := yaml.Unmarshal([]byte(doc), &messages); err != nil {
+		return refusal
+	}
+	for _, rules := range messages {
+		for _, message := range rules {
+			return message
+		}
+	}
+	return refusal
+}
+
+// spaced is a text with all its white space as single blanks.
+func spaced(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// noted are the images of the annotation with what it says of each.
+func noted(t testing.TB, value string) map[string]string {
+	t.Helper()
+	var out map[string]string
+	if err := json.Unmarshal([]byte(value), &out); err != nil || len(out) == 0 {
+		t.Errorf("annotation %q: %v", value, err)
+	}
+	return out
+}
+
+// eventWith waits for an event about an object whose note begins and ends like that.
+func (u *user) eventWith(t testing.TB, ns, kind, name, begin, end string) *eventsv1.Event {
+	t.Helper()
+	var found *eventsv1.Event
+	eventually(t, fmt.Sprintf("event %q … %q on %s %s", begin, end, kind, name), func() error {
+		list, err := u.EventsV1().Events(ns).List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		var notes []string
+		for i := range list.Items {
+			e := &list.Items[i]
+			if e.Regarding.Kind != kind || e.Regarding.Name != name {
+				continue
+			}
+			if note := spaced(e.Note); strings.HasPrefix(note, spaced(begin)) && strings.HasSuffix(note, end) {
+				found = e
+				return nil
+			}
+			notes = append(notes, e.Note)
+		}
+		return fmt.Errorf("only %q", notes)
+	})
+	return found
 }

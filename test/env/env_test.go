@@ -3,9 +3,12 @@ package env_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -198,6 +201,42 @@ func TestProcessThatFails(t *testing.T) {
 	if err == nil || !contains(err.Error(), "all is lost", "exit status 3", filepath.Join(dir, "sh.log")) {
 		t.Fatalf("the error does not say what happened: %v", err)
 	}
+}
+
+// A command that is given up takes along what it started: here the pipe stays open as long as the grandchild lives.
+func TestCommandGivenUp(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	file := filepath.Join(t.TempDir(), "started")
+	go func() {
+		for ctx.Err() == nil {
+			if _, err := os.Stat(file); err == nil {
+				cancel()
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}()
+	res, err := env.RunCommand(ctx, t.TempDir(), nil, "/bin/sh", "-c", "sleep 600 & echo $!; touch "+file+"; wait")
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("want a cancelled command, got %+v, %v", res, err)
+	}
+	grandchild, err := strconv.Atoi(strings.TrimSpace(res.Stdout))
+	if err != nil {
+		t.Fatalf("no process id in %q: %v", res.Stdout, err)
+	}
+	for range 200 { // the kernel may take a moment to bury it
+		if err := syscall.Kill(grandchild, 0); errors.Is(err, syscall.ESRCH) || zombie(grandchild) {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Errorf("process %d outlived the command that started it", grandchild)
+}
+
+// zombie tells whether a process is dead and only waits for its parent to notice.
+func zombie(pid int) bool {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err == nil && strings.Contains(string(raw), ") Z ")
 }
 
 func pod(name string) *corev1.Pod {

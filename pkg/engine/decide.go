@@ -72,7 +72,7 @@ func (r *review) rule(planned *plan.Rule) (results, responses []Result, pins map
 				fill(&response, &verification)
 			}
 			responses = append(responses, response)
-			if validation.status.bad() && validation.status > verification.status {
+			if verification.status == 0 || validation.status.bad() && validation.status > verification.status {
 				verification = validation
 			}
 			fill(&result, &verification)

@@ -87,7 +87,7 @@ func TestAnnotations(t *testing.T) {
 	}
 	remove := func(at string) string { return `{"op":"remove",` + at + `}` }
 	written := func(status string) []string {
-		return []string{add(plainAt, `{"r.io/a:1":"`+status+`"}`), add(scopedAt, `{"policies":{"/p":{"r":{"r.io/a:1":"`+status+`"}}},"version":1}`)}
+		return []string{add(plainAt, `{"r.io/a:1":"`+status+`"}`), add(scopedAt, `{"version":1,"policies":{"/p":{"r":{"r.io/a:1":"`+status+`"}}}}`)}
 	}
 	forged := map[string]any{plain: `{"r.io/a:1":"pass"}`, scoped: "x", "other": "o"}
 	for name, c := range map[string]struct {
@@ -160,7 +160,7 @@ func TestAnnotationValues(t *testing.T) {
 	want := []string{
 		`{"op":"add","path":"/metadata/annotations/kyverno.io~1verify-images","value":"` + esc(`{"`+shown+`":"fail"}`) + `"}`,
 		`{"op":"add","path":"/metadata/annotations/kyverno.io~1verify-images-scoped","value":"` +
-			esc(`{"policies":{"/p":{"a":{"`+shown+`":"pass"},"b":{"`+shown+`":"fail"}},"default/p":{"c":{"`+shown+`":"pass"}}},"version":1}`) + `"}`,
+			esc(`{"version":1,"policies":{"/p":{"a":{"`+shown+`":"pass"},"b":{"`+shown+`":"fail"}},"default/p":{"c":{"`+shown+`":"pass"}}}}`) + `"}`,
 	}
 	if diff := cmp.Diff(want, got[1:3]); diff != "" {
 		t.Error(diff)

@@ -97,7 +97,7 @@ func TestPaths(t *testing.T) {
 	want := []string{
 		`{"op":"add","path":"/metadata/annotations","value":{}}`,
 		`{"op":"add","path":"/metadata/annotations/kyverno.io~1verify-images","value":"{\"r.io/a@` + a + `\":\"fail\"}"}`,
-		`{"op":"add","path":"/metadata/annotations/kyverno.io~1verify-images-scoped","value":"{\"policies\":{\"/lenient\":{\"r\":{\"r.io/a@` + a + `\":\"pass\"}},\"/strict\":{\"r\":{\"r.io/a@` + a + `\":\"fail\"}}},\"version\":1}"}`,
+		`{"op":"add","path":"/metadata/annotations/kyverno.io~1verify-images-scoped","value":"{\"version\":1,\"policies\":{\"/lenient\":{\"r\":{\"r.io/a@` + a + `\":\"pass\"}},\"/strict\":{\"r\":{\"r.io/a@` + a + `\":\"fail\"}}}}"}`,
 		`{"op":"test","path":"/spec/containers/0/image","value":"r.io/a:1"}`,
 		`{"op":"replace","path":"/spec/containers/0/image","value":"r.io/a:1@` + a + `"}`,
 	}

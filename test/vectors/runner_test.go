@@ -1,0 +1,406 @@
+package vectors_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	jsonpatch "github.com/evanphx/json-patch/v5"
+	"github.com/go-logr/logr"
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/authn"
+	admissionv1 "k8s.io/api/admission/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/yaml"
+
+	v1 "github.com/signet-policy/signet/api/v1"
+	"github.com/signet-policy/signet/pkg/engine"
+	"github.com/signet-policy/signet/pkg/policy"
+	"github.com/signet-policy/signet/pkg/registry"
+	"github.com/signet-policy/signet/pkg/registry/registrytest"
+	"github.com/signet-policy/signet/pkg/trust"
+	"github.com/signet-policy/signet/pkg/verify/sigstore"
+	"github.com/signet-policy/signet/test/vectors"
+	"github.com/signet-policy/signet/testdata/corpus"
+	"github.com/signet-policy/signet/webhook"
+)
+
+// TestVectors runs every vector through the webhook server's handler: real policies, the real registry client, real
+// signatures. The API server's part is played by this file.
+func TestVectors(t *testing.T) {
+	t.Parallel()
+	list, err := vectors.Load(vectors.Dir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range list {
+		t.Run(v.Name, func(t *testing.T) {
+			t.Parallel()
+			run(t, v)
+		})
+	}
+}
+
+func run(t *testing.T, v *vectors.Vector) {
+	server := registrytest.New(nil)
+	defer server.Close()
+	digests := v.Registry.Stock(server)
+	want, err := v.Want(digests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	p := newProcess(t, v, dir, func() { v.Registry.Configure(t, server, dir) })
+	refused := p.apply(t, v.Policies)
+	if refused != "" || want.Refused != "" {
+		if d := cmp.Diff(want.Refused, refused); d != "" {
+			t.Error(d)
+		}
+		return
+	}
+	if d := cmp.Diff(want.PolicyWarnings, p.warnings); d != "" {
+		t.Errorf("policy warnings: %s", d)
+	}
+	v.Registry.Misbehave(t, server, digests)
+	if !v.Request.NotReady {
+		p.store.Sync()
+	}
+	if v.Warm != "" {
+		if got := p.admit(t, v, object(t, v.Warm, digests), nil, "CREATE"); !got.allowed {
+			t.Fatalf("the warm object is denied: %s", got.message)
+		}
+		v.Registry.Change(t, server, digests)
+		if refused := p.apply(t, v.Later); refused != "" {
+			t.Fatal(refused)
+		}
+	}
+	server.ResetLog()
+	p.final = object(t, v.Final, digests)
+	got := p.admit(t, v, object(t, v.Object, digests), object(t, v.Old, digests), v.Request.Operation)
+	compare(t, want, got)
+	for kind, n := range want.Calls {
+		if c := server.Count(registrytest.Match{Kind: kind}); c != n {
+			t.Errorf("%d requests of kind %s, want %d", c, kind, n)
+		}
+	}
+}
+
+func compare(t *testing.T, want *vectors.Want, got *outcome) {
+	if got.allowed != want.Allowed {
+		t.Errorf("allowed %v by %s: %s\nwarnings: %q", got.allowed, got.by, got.message, got.warnings)
+	}
+	if want.DeniedBy != "" && got.by != want.DeniedBy {
+		t.Errorf("denied by %s", got.by)
+	}
+	if want.Message != "" {
+		// YAML block texts end in one line break and cannot begin with an empty line.
+		if d := cmp.Diff(strings.TrimSpace(want.Message), strings.TrimSpace(got.message)); d != "" {
+			t.Errorf("message: %s", d)
+		}
+	}
+	// Folded texts are compared as they were before.
+	all := strings.Join(strings.Fields(got.message+"\n"+strings.Join(got.warnings, "\n")), " ")
+	for _, s := range want.Contains {
+		if !strings.Contains(all, s) {
+			t.Errorf("%q is not in %s", s, all)
+		}
+	}
+	for _, s := range want.Lacks {
+		if strings.Contains(all, s) {
+			t.Errorf("%q is in %s", s, all)
+		}
+	}
+	if want.Warnings != nil {
+		if d := cmp.Diff(nonNil(*want.Warnings), nonNil(got.warnings)); d != "" {
+			t.Errorf("warnings: %s", d)
+		}
+	}
+	if want.Patches != nil {
+		if d := cmp.Diff(nonNil(*want.Patches), nonNil(got.patches)); d != "" {
+			t.Errorf("patches: %s", d)
+		}
+	}
+	if want.Results != nil {
+		if d := cmp.Diff(nonNil(*want.Results), nonNil(got.mutated)); d != "" {
+			t.Errorf("results: %s", d)
+		}
+	}
+	if want.Validated != nil {
+		if d := cmp.Diff(nonNil(*want.Validated), nonNil(got.validated)); d != "" {
+			t.Errorf("validated: %s", d)
+		}
+	}
+	annotations := (&unstructured.Unstructured{Object: got.object}).GetAnnotations()
+	for name, value := range want.Annotations {
+		text, ok := annotations[name]
+		switch {
+		case value == nil && ok:
+			t.Errorf("annotation %s: %s", name, text)
+		case value != nil && text != *value:
+			t.Errorf("annotation %s: %s", name, text)
+		}
+	}
+	for pointer, text := range want.Images {
+		if found := at(got.object, pointer); found != text {
+			t.Errorf("%s: %v, want %s", pointer, found, text)
+		}
+	}
+}
+
+func nonNil[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+func at(object map[string]any, pointer string) any {
+	var here any = object
+	for _, part := range strings.Split(strings.TrimPrefix(pointer, "/"), "/") {
+		switch h := here.(type) {
+		case map[string]any:
+			here = h[part]
+		case []any:
+			var i int
+			if _, err := fmt.Sscan(part, &i); err != nil || i >= len(h) {
+				return nil
+			}
+			here = h[i]
+		default:
+			return nil
+		}
+	}
+	return here
+}
+
+func object(t *testing.T, text string, digests map[string]string) map[string]any {
+	if text == "" {
+		return nil
+	}
+	var o map[string]any
+	if err := yaml.Unmarshal([]byte(vectors.Expand(text, digests)), &o); err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// process is Signet without a cluster.
+type process struct {
+	store    *policy.Store
+	handler  http.Handler
+	reviewed []*webhook.Reviewed
+	failure  map[policy.Key]policy.FailurePolicy
+	warnings []string
+	final    map[string]any
+}
+
+func newProcess(t *testing.T, v *vectors.Vector, dir string, configure func()) *process {
+	configure()
+	client, err := registry.New(registry.Options{ConfigDir: dir, Keychain: anonymous{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var source sigstore.Source
+	if v.Request.TrustedRoot != "" {
+		text, err := corpus.Read(v.Request.TrustedRoot)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if source, err = trust.Parse([]byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := &process{store: policy.NewStore(), failure: map[policy.Key]policy.FailurePolicy{}}
+	e := engine.New(engine.Options{Registry: client, Verifier: sigstore.New(source), Store: p.store})
+	resources := &webhook.Resources{Engine: e, Record: func(r *webhook.Reviewed) { p.reviewed = append(p.reviewed, r) }}
+	s := webhook.NewServer("", nil, func() error { return nil }, logr.Discard())
+	s.Handle(webhook.MutateFail, false, resources.Review(engine.Mutating, policy.Fail))
+	s.Handle(webhook.MutateIgnore, true, resources.Review(engine.Mutating, policy.Ignore))
+	s.Handle(webhook.ValidateFail, false, resources.Review(engine.Validating, policy.Fail))
+	s.Handle(webhook.ValidateIgnore, true, resources.Review(engine.Validating, policy.Ignore))
+	s.Handle(webhook.PolicyValidate, false, webhook.ReviewPolicy(policy.Options{}))
+	p.handler = s.Handler()
+	return p
+}
+
+type anonymous struct{}
+
+func (anonymous) Resolve(authn.Resource) (authn.Authenticator, error) { return authn.Anonymous, nil }
+
+// apply stores policies as a user would, and returns the denial of the first that is refused.
+func (p *process) apply(t *testing.T, policies []string) string {
+	for _, text := range policies {
+		raw, err := yaml.YAMLToJSON([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var u unstructured.Unstructured
+		if err := json.Unmarshal(raw, &u); err != nil {
+			t.Fatal(err)
+		}
+		resp := p.post(t, webhook.PolicyValidate, "", &admissionv1.AdmissionRequest{
+			Kind: kindOf(u.Object), Name: u.GetName(), Namespace: u.GetNamespace(), Operation: admissionv1.Create,
+			Object: runtime.RawExtension{Raw: raw},
+		})
+		if !resp.Allowed {
+			return resp.Result.Message
+		}
+		p.warnings = append(p.warnings, resp.Warnings...)
+		var compiled *policy.Policy
+		var errs field.ErrorList
+		if u.GetKind() == "Policy" {
+			var one v1.Policy
+			if err := yaml.UnmarshalStrict(raw, &one); err != nil {
+				t.Fatal(err)
+			}
+			compiled, errs = policy.CompileNamespaced(&one, policy.Options{})
+		} else {
+			var one v1.ClusterPolicy
+			if err := yaml.UnmarshalStrict(raw, &one); err != nil {
+				t.Fatal(err)
+			}
+			compiled, errs = policy.CompileCluster(&one, policy.Options{})
+		}
+		if len(errs) > 0 {
+			t.Fatalf("admitted and not compiled: %v", errs)
+		}
+		p.store.Put(compiled)
+		p.failure[compiled.Key] = compiled.FailurePolicy
+	}
+	return ""
+}
+
+func kindOf(o map[string]any) metav1.GroupVersionKind {
+	u := unstructured.Unstructured{Object: o}
+	gvk := u.GroupVersionKind()
+	return metav1.GroupVersionKind{Group: gvk.Group, Version: gvk.Version, Kind: gvk.Kind}
+}
+
+// outcome is what the API server and the client see.
+type outcome struct {
+	allowed            bool
+	by, message        string
+	warnings           []string
+	patches            []vectors.Patch
+	mutated, validated []string
+	object             map[string]any
+}
+
+// admit sends a request through the webhooks as the API server would: each mutating one with the object as the one
+// before left it, then the validating ones.
+func (p *process) admit(t *testing.T, v *vectors.Vector, o, old map[string]any, operation string) *outcome {
+	out := &outcome{allowed: true, object: o}
+	p.reviewed = nil
+	failures := slices.Collect(maps.Values(p.failure))
+	paths := map[string]policy.FailurePolicy{webhook.MutateFail: policy.Fail, webhook.MutateIgnore: policy.Ignore, webhook.ValidateFail: policy.Fail, webhook.ValidateIgnore: policy.Ignore}
+	for _, path := range []string{webhook.MutateFail, webhook.MutateIgnore, webhook.ValidateFail, webhook.ValidateIgnore} {
+		if !slices.Contains(failures, paths[path]) || operation == "DELETE" && strings.HasPrefix(path, "/mutate") {
+			continue
+		}
+		if p.final != nil && strings.HasPrefix(path, "/validate") {
+			out.object = p.final
+		}
+		resp := p.post(t, path, v.Request.Duration().String(), request(t, v, out.object, old, operation))
+		if !resp.Allowed {
+			out.allowed, out.by, out.message, out.warnings = false, path, resp.Result.Message, nil
+			break
+		}
+		out.warnings = append(out.warnings, resp.Warnings...)
+		if len(resp.Patch) == 0 {
+			continue
+		}
+		var list []vectors.Patch
+		if err := json.Unmarshal(resp.Patch, &list); err != nil || resp.PatchType == nil || *resp.PatchType != admissionv1.PatchTypeJSONPatch {
+			t.Fatalf("patch %s: %v", resp.Patch, err)
+		}
+		out.patches = append(out.patches, list...)
+		out.object = patched(t, out.object, resp.Patch)
+	}
+	for _, r := range p.reviewed {
+		list := &out.mutated
+		if r.Request.Phase == engine.Validating {
+			list = &out.validated
+		}
+		for _, res := range r.Decision.Results {
+			img := "-"
+			if res.Image != nil {
+				img = res.Image.Ref.String()
+			}
+			*list = append(*list, fmt.Sprintf("%s/%s %s %s %s", res.Rule.Policy.Key, res.Rule.Name, img, res.Status, res.Reason))
+		}
+	}
+	return out
+}
+
+func patched(t *testing.T, o map[string]any, patch []byte) map[string]any {
+	before, err := json.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoded, err := jsonpatch.DecodePatch(patch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := decoded.Apply(before)
+	if err != nil {
+		t.Fatalf("%s does not fit: %v", patch, err)
+	}
+	var out map[string]any
+	if err := json.Unmarshal(after, &out); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func request(t *testing.T, v *vectors.Vector, o, old map[string]any, operation string) *admissionv1.AdmissionRequest {
+	subject := o
+	if subject == nil {
+		subject = old
+	}
+	u := unstructured.Unstructured{Object: subject}
+	req := &admissionv1.AdmissionRequest{
+		Kind: kindOf(subject), Name: u.GetName(), Namespace: u.GetNamespace(), Operation: admissionv1.Operation(operation),
+		SubResource: v.Request.Subresource,
+	}
+	for raw, o := range map[*runtime.RawExtension]map[string]any{&req.Object: o, &req.OldObject: old} {
+		if o == nil || operation == "CREATE" && raw == &req.OldObject || operation == "DELETE" && raw == &req.Object {
+			continue
+		}
+		b, err := json.Marshal(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw.Raw = b
+	}
+	return req
+}
+
+func (p *process) post(t *testing.T, path, timeout string, req *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
+	req.UID = types.UID("uid-of-" + path)
+	body, err := json.Marshal(&admissionv1.AdmissionReview{TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"}, Request: req})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequest(http.MethodPost, path+"?timeout="+timeout, bytes.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	w := httptest.NewRecorder()
+	p.handler.ServeHTTP(w, r)
+	var review admissionv1.AdmissionReview
+	if err := json.Unmarshal(w.Body.Bytes(), &review); err != nil || w.Code != http.StatusOK || review.Response == nil || review.Response.UID != req.UID {
+		t.Fatalf("%s: %d %s: %v", path, w.Code, w.Body, err)
+	}
+	if resp := review.Response; !resp.Allowed && (resp.Result == nil || resp.Result.Status != metav1.StatusFailure || resp.Result.Code != 0 || resp.Result.Reason != "" || len(resp.Patch)+len(resp.Warnings) > 0) {
+		t.Errorf("%s: a denial of another form: %s", path, w.Body)
+	}
+	return review.Response
+}

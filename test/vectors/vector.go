@@ -1,0 +1,234 @@
+// Package vectors reads the test vectors of testdata/vectors: each is a policy, an object, what the registry holds, and
+// what comes of it. One corpus serves every runner, in process and against a real API server.
+//
+// A vector is a txtar archive. Its comment says what it proves and which clauses; its files are:
+//
+//	policy*.yaml    the policies in force, in the order of their names
+//	object.yaml     the object under review; absent in vectors of refused policies
+//	old.yaml        the object before an update
+//	final.yaml      the object as another webhook leaves it between the two phases
+//	warm.yaml       an object that is created before, so that the cache is warm
+//	later*.yaml     policies that are applied after warm.yaml was reviewed
+//	request.yaml    a Request
+//	registry.yaml   a Registry
+//	want.yaml       a Want
+//
+// In all files ${key:cosign.pub} is a file of the corpus' trust directory as a quoted text (several, divided by commas,
+// are joined), in objects, faults and want.yaml ${digest:acme/app:v1} is the digest of what the registry holds there, and
+// ${sig:acme/app:v1} the tag of its signatures.
+package vectors
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/tools/txtar"
+	"sigs.k8s.io/yaml"
+
+	"github.com/signet-policy/signet/testdata/corpus"
+)
+
+// Vector is one vector, as written: its objects and its Want still hold ${digest:…}.
+type Vector struct {
+	// Name is the name of the file without .txtar, and Comment the text before its first file.
+	Name    string
+	Comment string
+	// Policies are in force from the beginning, Later from after the warm object on. Each is a YAML document of a
+	// ClusterPolicy or a Policy.
+	Policies, Later []string
+	// Object, Old, Final and Warm are YAML documents; empty when there is none.
+	Object, Old, Final, Warm string
+	Request                  Request
+	Registry                 Registry
+	want                     string
+}
+
+// Request says what happens to the object.
+type Request struct {
+	// Operation is CREATE, UPDATE or DELETE; by default UPDATE with an old object and CREATE without.
+	Operation   string `json:"operation"`
+	Subresource string `json:"subresource"`
+	// Timeout is what the API server would give; by default 10 s.
+	Timeout string `json:"timeout"`
+	// TrustedRoot is a file of the corpus; empty for none.
+	TrustedRoot string `json:"trustedRoot"`
+	// NotReady asks for a process that has not read its policies yet.
+	NotReady bool `json:"notReady"`
+}
+
+// Duration is the timeout.
+func (r *Request) Duration() time.Duration {
+	if d, err := time.ParseDuration(r.Timeout); err == nil {
+		return d
+	}
+	return 10 * time.Second
+}
+
+// Want is the outcome.
+type Want struct {
+	// Refused is the exact denial of the first policy that is refused; nothing else is looked at then.
+	Refused string `json:"refused"`
+	// PolicyWarnings are those of all policies, in order.
+	PolicyWarnings []string `json:"policyWarnings"`
+	// Allowed is the outcome of both phases.
+	Allowed bool `json:"allowed"`
+	// DeniedBy is the path of the webhook that denies, such as /mutate/fail; not looked at when empty.
+	DeniedBy string `json:"deniedBy"`
+	// Message is the exact denial, Contains are parts of it or of a warning, Lacks are texts that stand nowhere.
+	Message  string   `json:"message"`
+	Contains []string `json:"contains"`
+	Lacks    []string `json:"lacks"`
+	// Warnings are those of an allowed request, of all webhooks in order. Not looked at when absent.
+	Warnings *[]string `json:"warnings"`
+	// Patches are the JSON patches of the mutating webhooks, one operation each. Not looked at when absent.
+	Patches *[]Patch `json:"patches"`
+	// Results are "policy/rule image status Reason" of the mutating webhooks, Validated those of the validating ones.
+	// Not looked at when absent.
+	Results   *[]string `json:"results"`
+	Validated *[]string `json:"validated"`
+	// Annotations are the two verification annotations of the object as it is admitted: the plain one and the scoped
+	// one; absent ones are null. Not looked at when the map is absent.
+	Annotations map[string]*string `json:"annotations"`
+	// Images are strings of the admitted object by their JSON pointer.
+	Images map[string]string `json:"images"`
+	// Calls are the numbers of requests that the registry saw for the object, by kind. Kinds that are not listed are not
+	// looked at.
+	Calls map[string]int `json:"calls"`
+}
+
+// Patch is one JSON patch operation.
+type Patch struct {
+	Op    string `json:"op"`
+	Path  string `json:"path"`
+	Value any    `json:"value,omitempty"`
+}
+
+// Dir is the directory of the vectors.
+func Dir() string { return filepath.Join(filepath.Dir(corpus.Dir()), "vectors") }
+
+// Load reads every vector of a directory, in the order of their names.
+func Load(dir string) ([]*Vector, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.txtar"))
+	if err != nil || len(files) == 0 {
+		return nil, fmt.Errorf("vectors: none in %s: %w", dir, err)
+	}
+	var out []*Vector
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("vectors: %w", err)
+		}
+		v, err := Parse(strings.TrimSuffix(filepath.Base(file), ".txtar"), raw)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+// Parse reads one vector. Unknown files and fields are errors.
+func Parse(name string, raw []byte) (*Vector, error) {
+	archive := txtar.Parse(raw)
+	v := &Vector{Name: name, Comment: strings.TrimSpace(string(archive.Comment))}
+	if v.Comment == "" {
+		return nil, fmt.Errorf("vector %s: no comment", name)
+	}
+	slices.SortStableFunc(archive.Files, func(a, b txtar.File) int {
+		return strings.Compare(strings.TrimSuffix(a.Name, ".yaml"), strings.TrimSuffix(b.Name, ".yaml"))
+	})
+	for _, f := range archive.Files {
+		text, err := expandKeys(string(f.Data))
+		if err != nil {
+			return nil, fmt.Errorf("vector %s: %s: %w", name, f.Name, err)
+		}
+		switch base := strings.TrimSuffix(f.Name, ".yaml"); {
+		case strings.HasPrefix(base, "policy"):
+			v.Policies = append(v.Policies, text)
+		case strings.HasPrefix(base, "later"):
+			v.Later = append(v.Later, text)
+		case base == "object":
+			v.Object = text
+		case base == "old":
+			v.Old = text
+		case base == "final":
+			v.Final = text
+		case base == "warm":
+			v.Warm = text
+		case base == "request":
+			err = yaml.UnmarshalStrict([]byte(text), &v.Request)
+		case base == "registry":
+			err = yaml.UnmarshalStrict([]byte(text), &v.Registry)
+		case base == "want":
+			v.want = text
+			_, err = v.Want(map[string]string{})
+		default:
+			err = fmt.Errorf("not a file of a vector")
+		}
+		if err != nil {
+			return nil, fmt.Errorf("vector %s: %s: %w", name, f.Name, err)
+		}
+	}
+	if v.Request.Operation == "" {
+		v.Request.Operation = "CREATE"
+		if v.Old != "" {
+			v.Request.Operation = "UPDATE"
+		}
+	}
+	if len(v.Policies) == 0 || v.want == "" {
+		return nil, fmt.Errorf("vector %s: policy.yaml and want.yaml are needed", name)
+	}
+	return v, nil
+}
+
+// Want is the outcome with the digests put in.
+func (v *Vector) Want(digests map[string]string) (*Want, error) {
+	var w Want
+	if err := yaml.UnmarshalStrict([]byte(Expand(v.want, digests)), &w); err != nil {
+		return nil, fmt.Errorf("vector %s: want.yaml: %w", v.Name, err)
+	}
+	return &w, nil
+}
+
+var (
+	keyMark    = regexp.MustCompile(`\$\{key:([^}]+)\}`)
+	digestMark = regexp.MustCompile(`\$\{(digest|sig):([^}]+)\}`)
+)
+
+func expandKeys(text string) (string, error) {
+	var failed error
+	out := keyMark.ReplaceAllStringFunc(text, func(mark string) string {
+		var all strings.Builder
+		for _, file := range strings.Split(keyMark.FindStringSubmatch(mark)[1], ",") {
+			content, err := corpus.Read("trust/" + file)
+			if err != nil {
+				failed = err
+			}
+			all.WriteString(content)
+		}
+		return strconv.Quote(all.String())
+	})
+	return out, failed
+}
+
+// Expand puts the digests in.
+func Expand(text string, digests map[string]string) string {
+	return digestMark.ReplaceAllStringFunc(text, func(mark string) string {
+		parts := digestMark.FindStringSubmatch(mark)
+		d, ok := digests[parts[2]]
+		switch {
+		case !ok:
+			return mark
+		case parts[1] == "sig":
+			return strings.Replace(d, ":", "-", 1) + ".sig"
+		default:
+			return d
+		}
+	})
+}

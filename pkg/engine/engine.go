@@ -105,30 +105,42 @@ func (e *Engine) Review(ctx context.Context, req *Request) (*Decision, error) {
 	if snapshot == nil {
 		return nil, ErrNotReady
 	}
-	matched := snapshot.Match(&req.Attributes)
-	rules := matched
-	if req.Phase == Validating {
-		rules = rules[:0:0]
-		for _, r := range matched {
-			if r.Validates() && r.Policy.FailurePolicy == req.FailurePolicy {
-				rules = append(rules, r)
-			}
-		}
-	}
-	if len(rules) == 0 {
-		return e.unmatched(req), nil
-	}
-	ctx, cancel := context.WithTimeout(ctx, e.budget(req, rules))
-	defer cancel()
-
 	in := plan.Input{Attributes: &req.Attributes, Object: req.Object, Images: e.opts.Images}
 	if req.Old != nil {
 		in.Old, in.OldAttributes = req.Old, &req.Attributes
 	}
-	p := plan.New(rules, &in)
+	p := plan.Read(&in)
+	rules := e.rules(snapshot, req, p)
+	if len(rules) == 0 {
+		return e.unmatched(req), nil
+	}
+	p.Add(rules)
+	ctx, cancel := context.WithTimeout(ctx, e.budget(req, rules))
+	defer cancel()
 	r := &review{engine: e, req: req, plan: p}
 	r.gather(ctx)
 	return r.decide(), nil
+}
+
+// rules are those that judge the request in its phase. In the mutating phase those of the other failure policy are
+// among them, for the annotation tells of all.
+func (e *Engine) rules(snapshot *policy.Snapshot, req *Request, p *plan.Plan) []*policy.Rule {
+	var matched []*policy.Rule
+	if hosts, any := p.Hosts(); any {
+		matched = snapshot.Match(&req.Attributes)
+	} else {
+		matched = snapshot.MatchHosts(&req.Attributes, hosts)
+	}
+	if req.Phase == Mutating {
+		return matched
+	}
+	rules := matched[:0]
+	for _, r := range matched {
+		if r.Validates() && r.Policy.FailurePolicy == req.FailurePolicy {
+			rules = append(rules, r)
+		}
+	}
+	return rules
 }
 
 // budget is the time for a request: the largest timeout of its policies, cut to what the API server gives.

@@ -291,6 +291,7 @@ func TestBroken(t *testing.T) {
 	for _, r := range p.Rules {
 		r.Broken = "spec: broken"
 	}
+	f.store.Put(p) // a policy is indexed as it is when it is put in force
 	for _, phase := range []engine.Phase{engine.Mutating, engine.Validating} {
 		d := f.review(t, pod(phase, "other.io/a:1"))
 		if diff := cmp.Diff([]string{"a/r - error InternalError"}, outcomes(d.Results)); diff != "" || d.Allowed {

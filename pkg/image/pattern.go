@@ -12,6 +12,7 @@ import (
 // included, "?" is exactly one; nothing else is special.
 type Pattern struct {
 	text string
+	host string // the registry that the pattern is about; empty when it may be any
 	glob wildcard.Pattern
 }
 
@@ -23,19 +24,27 @@ func CompilePattern(s string) (Pattern, error) {
 	if strings.ContainsFunc(s, unicode.IsControl) {
 		return Pattern{}, errors.New("must not hold control characters")
 	}
-	text := s
+	text, only := s, ""
 	if host, rest, ok := strings.Cut(s, "/"); ok {
-		text = strings.TrimSuffix(strings.ToLower(host), ":443") + "/" + rest
+		host = strings.TrimSuffix(strings.ToLower(host), ":443")
+		text = host + "/" + rest
+		if !strings.ContainsAny(host, "*?") {
+			only = host
+		}
 	}
 	g, err := wildcard.Compile(text)
 	if err != nil {
 		return Pattern{}, err
 	}
-	return Pattern{text: s, glob: g}, nil
+	return Pattern{text: s, host: only, glob: g}, nil
 }
 
 // String is the pattern as written.
 func (p Pattern) String() string { return p.text }
+
+// Host is the one registry whose images the pattern can match, ok is false when there are several. It serves to leave
+// out early what cannot match; Matches decides.
+func (p Pattern) Host() (host string, ok bool) { return p.host, p.host != "" }
 
 // Matches tells whether the pattern matches one of the reference's match forms.
 func (p Pattern) Matches(f *Forms) bool {
@@ -54,7 +63,11 @@ func (p Pattern) Skips(f *Forms) bool { return p.glob.Matches(f.skip) }
 type Forms struct {
 	match []string
 	skip  string
+	hosts []string
 }
+
+// Hosts are the spellings of the reference's registry; nil when it has none, so that the path may be taken for one.
+func (f *Forms) Hosts() []string { return f.hosts }
 
 // Forms works out the spellings of r: every combination of its host (lower-case, with and without a default port, the
 // names of Docker Hub), its path (with and without "library/" there) and its suffix.
@@ -62,6 +75,9 @@ func (r Ref) Forms() *Forms {
 	host := strings.ToLower(r.registry)
 	f := &Forms{}
 	hosts := hostForms(host)
+	if host != "" {
+		f.hosts = hosts
+	}
 	paths := pathForms(host, r.path)
 	suffixes := suffixForms(r)
 	f.match = make([]string, 0, len(hosts)*len(paths)*len(suffixes))

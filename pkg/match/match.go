@@ -12,6 +12,14 @@ type Attributes struct {
 	Name string
 }
 
+// NamespaceOf is the namespace that filters are compared with: a Namespace's is itself.
+func (a *Attributes) NamespaceOf() string {
+	if a.Kind == "Namespace" && a.Group == "" {
+		return a.Name
+	}
+	return a.Namespace
+}
+
 // Filter is a compiled pair of match and exclude blocks.
 type Filter struct {
 	Match   Block
@@ -61,11 +69,7 @@ func (r *Resource) holds(a *Attributes) bool {
 		return false
 	}
 	if len(r.Namespaces) > 0 {
-		namespace := a.Namespace
-		if a.Kind == "Namespace" && a.Group == "" {
-			namespace = a.Name
-		}
-		if !wildcard.Any(r.Namespaces, namespace) {
+		if !wildcard.Any(r.Namespaces, a.NamespaceOf()) {
 			return false
 		}
 	}

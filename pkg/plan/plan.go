@@ -30,6 +30,9 @@ type Plan struct {
 	Err error
 	// Rules are those that have something to say about the object: an image of theirs, or an error.
 	Rules []Rule
+
+	in   *Input
+	uses int
 }
 
 // Image is one distinct reference of the object.
@@ -96,13 +99,14 @@ type RuleImage struct {
 	Skipping []*policy.Entry
 }
 
-// New plans the review of an object under the rules that matched it.
-func New(rules []*policy.Rule, in *Input) *Plan {
-	p := &Plan{}
+// Read finds the images of the object. It gives a plan without rules, which Add completes.
+func Read(in *Input) *Plan {
+	p := &Plan{in: in}
 	uses, err := extract.Images(in.Attributes.Kind, in.Object)
 	if err != nil {
 		p.Err = fmt.Errorf("failed to extract images: %w", err)
 	}
+	p.uses = len(uses)
 	before := elements(in)
 	byRef := make(map[image.Ref]*Image, len(uses))
 	for _, u := range uses {
@@ -120,8 +124,37 @@ func New(rules []*policy.Rule, in *Input) *Plan {
 		byRef[ref] = img
 		p.Images = append(p.Images, img)
 	}
+	return p
+}
+
+// Hosts are the registries that the object's images are in, in every spelling; any is true when rules about other
+// registries may have something to say as well.
+func (p *Plan) Hosts() (hosts []string, any bool) {
+	if p.Err != nil || len(p.Invalid) > 0 {
+		return nil, true
+	}
+	for _, img := range p.Images {
+		own := img.forms.Hosts()
+		if own == nil {
+			return nil, true
+		}
+		hosts = append(hosts, own...)
+	}
+	return hosts, false
+}
+
+// New plans the review of an object under the rules that matched it.
+func New(rules []*policy.Rule, in *Input) *Plan {
+	p := Read(in)
+	p.Add(rules)
+	return p
+}
+
+// Add plans the rules that matched the object.
+func (p *Plan) Add(rules []*policy.Rule) {
+	in := p.in
 	for _, r := range rules {
-		if r.Broken != "" && len(uses) == 0 && p.Err == nil {
+		if r.Broken != "" && p.uses == 0 && p.Err == nil {
 			continue
 		}
 		planned := Rule{Rule: r, HeldBefore: in.Old != nil && in.OldAttributes != nil && r.Filter.Matches(in.OldAttributes)}
@@ -137,7 +170,6 @@ func New(rules []*policy.Rule, in *Input) *Plan {
 			p.Rules = append(p.Rules, planned)
 		}
 	}
-	return p
 }
 
 func judge(r *policy.Rule, img *Image) RuleImage {

@@ -7,31 +7,55 @@ import (
 	"sync/atomic"
 
 	"github.com/signet-policy/signet/pkg/match"
+	"github.com/signet-policy/signet/pkg/wildcard"
 )
 
-// Snapshot is an immutable set of policies, indexed for matching.
+// Snapshot is an immutable set of policies, indexed for matching: what a policy says of other kinds, namespaces or
+// registries costs a request next to nothing.
 type Snapshot struct {
 	policies []*Policy
-	byKind   map[string][]indexed
+	byKind   map[string]*bucket
 	anyKind  []indexed
+}
+
+// bucket holds the rules about one kind: those of single namespaces, and the others.
+type bucket struct {
+	byNamespace map[string][]indexed
+	rest        []indexed
 }
 
 // indexed is a rule with its place in the order of evaluation.
 type indexed struct {
 	order int
 	rule  *Rule
+	hosts []string // the registries that it is about; nil for any
+}
+
+// about tells whether the rule may have something to say of images in these registries.
+func (x *indexed) about(hosts []string) bool {
+	if x.hosts == nil {
+		return true
+	}
+	for _, own := range x.hosts {
+		for _, h := range hosts {
+			if own == h {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // NewSnapshot indexes policies, in the order of their keys.
 func NewSnapshot(policies []*Policy) *Snapshot {
-	s := &Snapshot{policies: slices.Clone(policies), byKind: map[string][]indexed{}}
+	s := &Snapshot{policies: slices.Clone(policies), byKind: map[string]*bucket{}}
 	slices.SortFunc(s.policies, func(a, b *Policy) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
 	order := 0
 	for _, p := range s.policies {
 		for _, r := range p.Rules {
-			s.index(indexed{order: order, rule: r})
+			s.index(indexed{order: order, rule: r, hosts: hostsOf(r)})
 			order++
 		}
 	}
@@ -49,27 +73,111 @@ func (s *Snapshot) index(x indexed) {
 		}
 		names[name] = true
 	}
+	namespaces := namespacesOf(x.rule)
 	for name := range names {
-		s.byKind[name] = append(s.byKind[name], x)
+		b := s.byKind[name]
+		if b == nil {
+			b = &bucket{byNamespace: map[string][]indexed{}}
+			s.byKind[name] = b
+		}
+		if namespaces == nil {
+			b.rest = append(b.rest, x)
+		}
+		for _, ns := range namespaces {
+			b.byNamespace[ns] = append(b.byNamespace[ns], x)
+		}
 	}
 }
 
+// hostsOf are the registries that a rule's patterns name; nil when one of them leaves it open.
+func hostsOf(r *Rule) []string {
+	if r.Broken != "" {
+		return nil
+	}
+	var hosts []string
+	for _, e := range r.Entries {
+		for i := range e.Images {
+			host, ok := e.Images[i].Host()
+			if !ok {
+				return nil
+			}
+			if !slices.Contains(hosts, host) {
+				hosts = append(hosts, host)
+			}
+		}
+	}
+	return hosts
+}
+
+// namespacesOf are the namespaces outside of which a rule cannot match; nil when they are not a plain list.
+func namespacesOf(r *Rule) []string {
+	if ns := r.Policy.Namespace; ns != "" {
+		return []string{ns}
+	}
+	for i := range r.Filter.Match.All {
+		if list := literals(r.Filter.Match.All[i].Namespaces); list != nil {
+			return list
+		}
+	}
+	var out []string
+	for i := range r.Filter.Match.Any {
+		list := literals(r.Filter.Match.Any[i].Namespaces)
+		if list == nil {
+			return nil
+		}
+		for _, ns := range list {
+			if !slices.Contains(out, ns) {
+				out = append(out, ns)
+			}
+		}
+	}
+	return out
+}
+
+// literals are the texts of patterns without wildcards; nil when one has some, or when there are none.
+func literals(patterns []wildcard.Pattern) []string {
+	var out []string
+	for i := range patterns {
+		text, ok := patterns[i].Literal()
+		if !ok {
+			return nil
+		}
+		if !slices.Contains(out, text) {
+			out = append(out, text)
+		}
+	}
+	return out
+}
+
 // Match returns the rules that a request falls under, in order: by policy, then as computed.
-func (s *Snapshot) Match(a *match.Attributes) []*Rule {
+func (s *Snapshot) Match(a *match.Attributes) []*Rule { return s.match(a, nil, true) }
+
+// MatchHosts is Match without the rules that are only about images in other registries than these.
+func (s *Snapshot) MatchHosts(a *match.Attributes, hosts []string) []*Rule {
+	return s.match(a, hosts, false)
+}
+
+func (s *Snapshot) match(a *match.Attributes, hosts []string, anyHost bool) []*Rule {
+	lists := [3][]indexed{s.anyKind}
+	if b := s.byKind[a.Kind]; b != nil {
+		lists[1], lists[2] = b.rest, b.byNamespace[a.NamespaceOf()]
+	}
 	var hits []indexed
-	for _, candidates := range [2][]indexed{s.byKind[a.Kind], s.anyKind} {
-		for _, x := range candidates {
+	for _, candidates := range lists {
+		for i := range candidates {
+			x := &candidates[i]
+			if !anyHost && !x.about(hosts) {
+				continue
+			}
 			if ns := x.rule.Policy.Namespace; ns != "" && ns != a.Namespace {
 				continue
 			}
 			if x.rule.Filter.Matches(a) {
-				hits = append(hits, x)
+				hits = append(hits, *x)
 			}
 		}
 	}
-	if len(s.anyKind) > 0 {
-		slices.SortFunc(hits, func(a, b indexed) int { return cmp.Compare(a.order, b.order) })
-	}
+	slices.SortFunc(hits, func(a, b indexed) int { return cmp.Compare(a.order, b.order) })
 	rules := make([]*Rule, len(hits))
 	for i, x := range hits {
 		rules[i] = x.rule

@@ -334,3 +334,25 @@ type brokenKeychain struct{}
 func (brokenKeychain) Resolve(authn.Resource) (authn.Authenticator, error) {
 	return nil, fmt.Errorf("secret helper failed: hunter2")
 }
+
+// Observers learn the host of a token server and nothing of how it was asked.
+func TestObserveToken(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	guarded(f.Server, f.URL()+registrytest.TokenPath+"/hunter2", "T")
+	tokens(f.Server, `{"token":"T"}`)
+	var seen calls
+	c := newClient(t, registry.Options{Observe: seen.observe})
+	if _, err := c.Resolve(context.Background(), parse(t, f.Host()+"/"+repo+":v1")); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, r := range seen.list {
+		got = append(got, fmt.Sprintf("%s %d %s", r.Kind, r.Status, r.URL))
+	}
+	document := f.URL() + "/v2/" + repo + "/manifests/v1"
+	want := []string{"tag 401 " + document, "token 200 " + f.URL(), "tag 200 " + document}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}

@@ -51,6 +51,9 @@ type Request struct {
 	// Host is the host asked, with its port; it may be one that the registry redirected to.
 	Host string
 	Kind Kind
+	// URL is the document's scheme, host and path, never a user or a query. Where the registry redirected to, and for
+	// tokens, it is the scheme and host only, because paths may hold secrets there.
+	URL string
 	// Status is the HTTP status, or zero when no answer came.
 	Status int
 	// Duration is the time until the header of the answer came.

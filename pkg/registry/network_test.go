@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -357,6 +358,11 @@ func TestObserve(t *testing.T) {
 	c := newClient(t, registry.Options{Observe: seen.observe, UserAgent: "tester/1"})
 	if _, err := c.Resolve(context.Background(), parse(t, f.Host()+"/"+repo+":v1")); err != nil {
 		t.Fatal(err)
+	}
+	document := f.URL() + "/v2/" + repo + "/manifests/v1"
+	// What a registry redirects to may have secrets in path and query.
+	if got, want := []string{seen.list[0].URL, seen.list[1].URL}, []string{document, f.URL()}; !slices.Equal(got, want) {
+		t.Errorf("observed %q, want %q", got, want)
 	}
 	if _, err := c.Resolve(context.Background(), parse(t, refusing(t)+"/"+repo+":v1")); err == nil {
 		t.Fatal("no error")

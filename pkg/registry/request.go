@@ -322,7 +322,7 @@ func (c *Client) roundTrip(ctx context.Context, ep *endpoint, o outgoing, u *url
 	}
 	start := time.Now()
 	resp, err := transport.RoundTrip(req)
-	seen := Request{Host: u.Host, Kind: o.kind, Duration: time.Since(start)}
+	seen := Request{Host: u.Host, Kind: o.kind, URL: observedURL(o, u), Duration: time.Since(start)}
 	if err == nil {
 		seen.Status = resp.StatusCode
 	}
@@ -439,6 +439,14 @@ func (c *Client) read(ctx context.Context, r io.Reader, limit, hint int64) (body
 // showURL is the URL as it may be shown: without user and query.
 func showURL(u *url.URL) string {
 	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+}
+
+// observedURL is what observers are told of a request for o that went to u.
+func observedURL(o outgoing, u *url.URL) string {
+	if u != o.url || o.kind == KindToken {
+		u = &url.URL{Scheme: u.Scheme, Host: u.Host}
+	}
+	return showURL(u)
 }
 
 func sameOrigin(a, b *url.URL) bool { return a.Scheme == b.Scheme && strings.EqualFold(a.Host, b.Host) }

@@ -2,12 +2,17 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"runtime"
+	"syscall"
 
 	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/signet-policy/signet/pkg/cli"
 )
 
 // version is set by the linker; "devel" is a build from a work tree.
@@ -16,8 +21,10 @@ var version = "devel"
 const usage = `Signet lets only images run that the right people have signed.
 
 Usage:
-  signet serve [flags]   run the admission webhooks (signet serve --help lists the flags)
-  signet version         print the version
+  signet serve [flags]           run the admission webhooks (signet serve --help lists the flags)
+  signet verify IMAGE [flags]    judge an image as admission would, without a cluster
+  signet explain IMAGE [flags]   show where signatures were looked for, what was found, and why it was or was not accepted
+  signet version                 print the version
 `
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
@@ -30,6 +37,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 	switch args[0] {
 	case "serve":
 		return serveCommand(ctrl.SetupSignalHandler(), args[1:], stderr)
+	case "verify":
+		return local(cli.Verify, args[1:], stdout, stderr)
+	case "explain":
+		return local(cli.Explain, args[1:], stdout, stderr)
 	case "version", "--version":
 		fmt.Fprintf(stdout, "signet %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		return 0
@@ -40,4 +51,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stderr, "signet: unknown command %.64q\n\n%s", args[0], usage)
 		return 2
 	}
+}
+
+// local runs a command that needs no cluster until it is done or the user has enough of it.
+func local(command func(context.Context, []string, cli.Options) int, args []string, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return command(ctx, args, cli.Options{Stdout: stdout, Stderr: stderr, Version: version})
 }

@@ -1,0 +1,160 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/signet-policy/signet/pkg/engine"
+	"github.com/signet-policy/signet/pkg/image"
+	"github.com/signet-policy/signet/pkg/match"
+	"github.com/signet-policy/signet/pkg/policy"
+	"github.com/signet-policy/signet/pkg/reason"
+	"github.com/signet-policy/signet/pkg/registry"
+	"github.com/signet-policy/signet/pkg/trust"
+	"github.com/signet-policy/signet/pkg/verify/sigstore"
+)
+
+// engineMargin is what the engine leaves of a request's time to an API server, which is not there.
+const engineMargin = 500 * time.Millisecond
+
+// run does what a command line asks for. Warnings are for the caller even when there is an error.
+func run(ctx context.Context, f *flags, version string) (*Report, []string, error) {
+	l, err := load(f)
+	if err != nil {
+		return nil, nil, err
+	}
+	namespace, err := l.podNamespace(f.namespace)
+	if err != nil {
+		return nil, l.warnings, err
+	}
+	seen, err := connect(f, version)
+	if err != nil {
+		return nil, l.warnings, err
+	}
+	j := &judgement{flags: f, seen: seen, namespace: namespace, policies: l.policies}
+	if len(l.policies) > 0 {
+		if err := j.judge(ctx); err != nil {
+			return nil, l.warnings, err
+		}
+	}
+	if f.command == explainCommand {
+		j.look(ctx)
+	}
+	return j.report(), l.warnings, nil
+}
+
+// connect wires the concrete parts, as the admission process does.
+func connect(f *flags, version string) (*recorder, error) {
+	roots := trust.Public()
+	if f.trustedRoot != "" {
+		var err error
+		if roots, err = trust.FromFile(f.trustedRoot); err != nil {
+			return nil, fmt.Errorf("--trusted-root: %w", err)
+		}
+	}
+	seen := newRecorder(sigstore.New(roots))
+	var err error
+	seen.client, err = registry.New(registry.Options{
+		ConfigDir: f.registryConfigDir, AllowInsecure: f.allowInsecure, UserAgent: "signet/" + version, Observe: seen.observe,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("--registry-config-dir: %w", err)
+	}
+	return seen, nil
+}
+
+// judgement is one image under the policies of one call.
+type judgement struct {
+	flags     *flags
+	seen      *recorder
+	namespace string
+	policies  []*policy.Policy
+	results   []engine.Result
+	// problem is why nothing could be looked at although no rule said so.
+	problem *reason.Error
+}
+
+// judge plays an API server for a Pod with the image: the mutating phase, its patch, and, if that admits the Pod, the
+// validating phase.
+func (j *judgement) judge(ctx context.Context) error {
+	store := policy.NewStore()
+	for _, p := range j.policies {
+		store.Put(p)
+	}
+	store.Sync()
+	review := engine.New(engine.Options{
+		Registry: j.seen, Verifier: j.seen, Store: store, CacheDisabled: true, Timeout: j.flags.timeout + engineMargin,
+	})
+	name := j.flags.image
+	for _, phase := range []engine.Phase{engine.Mutating, engine.Validating} {
+		d, err := review.Review(ctx, j.request(phase, name))
+		if err != nil {
+			return err
+		}
+		for i := range d.Results {
+			j.add(&d.Results[i])
+		}
+		if !d.Allowed {
+			return nil
+		}
+		for _, p := range d.Patches {
+			if pinned, ok := p.Value.(string); ok && p.Op == "replace" && p.Path == imagePointer {
+				name = pinned
+			}
+		}
+	}
+	return nil
+}
+
+// add keeps the worse of a rule's results in the two phases, and the first of equal ones.
+func (j *judgement) add(r *engine.Result) {
+	for i := range j.results {
+		if before := &j.results[i]; before.Rule == r.Rule {
+			if r.Status > before.Status {
+				*before = *r
+			}
+			return
+		}
+	}
+	j.results = append(j.results, *r)
+}
+
+// imagePointer is where the Pod has its image.
+const imagePointer = "/spec/containers/0/image"
+
+func (j *judgement) request(phase engine.Phase, name string) *engine.Request {
+	const pod = "image"
+	return &engine.Request{
+		Phase: phase, FailurePolicy: policy.Ignore, Name: pod,
+		Attributes: match.Attributes{Version: "v1", Kind: "Pod", Namespace: j.namespace, Name: pod},
+		Object: map[string]any{
+			"apiVersion": "v1", "kind": "Pod",
+			"metadata": map[string]any{"name": pod, "namespace": j.namespace},
+			"spec":     map[string]any{"containers": []any{map[string]any{"name": pod, "image": name}}},
+		},
+	}
+}
+
+// look makes sure that the image's places were looked at, even if no rule asked for it.
+func (j *judgement) look(ctx context.Context) {
+	img, err := j.seen.Resolve(ctx, j.flags.ref)
+	if err != nil {
+		j.problem = reason.Of(err)
+		return
+	}
+	if len(j.seen.found) > 0 {
+		return
+	}
+	attached, err := j.seen.Attached(ctx, img, image.Ref{})
+	if err != nil {
+		j.problem = reason.Of(err)
+		return
+	}
+	if j.flags.ref.RawDigest() != "" && len(attached.Artifacts) == 0 && len(attached.Problems) == 0 {
+		// Nobody has asked for the image itself yet.
+		if err := j.seen.Exists(ctx, img); err != nil {
+			j.problem = reason.Of(err)
+		}
+	}
+}

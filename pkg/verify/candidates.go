@@ -111,24 +111,45 @@ func (e *evaluation) try(ctx context.Context, c *Candidate, a *Attestor) (s *Sig
 	return s, err
 }
 
-// fittingFirst puts the candidates that name the attestor's key before the others, each in their own order.
+// fittingFirst puts the candidates that name the attestor's key or identity before the others, each in their own order.
 func fittingFirst(candidates []*Candidate, a *Attestor) []*Candidate {
-	if len(candidates) < 2 || a.Key == nil {
+	if len(candidates) < 2 {
 		return candidates
 	}
-	hint := KeyHint(a.Key)
-	if hint == "" || !slices.ContainsFunc(candidates, func(c *Candidate) bool { return c.KeyHint == hint }) {
+	fits := likely(a)
+	if fits == nil || !slices.ContainsFunc(candidates, fits) {
 		return candidates
 	}
 	ordered := make([]*Candidate, 0, len(candidates))
-	for _, fits := range []bool{true, false} {
+	for _, wanted := range []bool{true, false} {
 		for _, c := range candidates {
-			if (c.KeyHint == hint) == fits {
+			if fits(c) == wanted {
 				ordered = append(ordered, c)
 			}
 		}
 	}
 	return ordered
+}
+
+// likely tells by what a candidate says of itself whether it may be the attestor's; nil when nothing tells.
+func likely(a *Attestor) func(*Candidate) bool {
+	key := a.Key
+	switch {
+	case a.Keyless != nil:
+		return func(c *Candidate) bool { return c.Certified != nil && a.Keyless.Identity.Check(c.Certified) == nil }
+	case a.Certificates != nil && a.Certificates.Leaf == nil:
+		return func(c *Candidate) bool { return c.Certified != nil }
+	case a.Certificates != nil:
+		key = a.Certificates.Leaf.PublicKey
+	}
+	if key == nil {
+		return nil
+	}
+	hint := KeyHint(key)
+	if hint == "" {
+		return nil
+	}
+	return func(c *Candidate) bool { return c.KeyHint == hint }
 }
 
 // KeyHint is the customary name of a public key in Sigstore bundles: base64 of the SHA-256 of its PKIX form. It is empty

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"hash"
 	"maps"
+	"regexp"
 	"slices"
 )
 
@@ -15,7 +16,7 @@ import (
 // no two different requirements are written the same way. Paths are left out: they appear in messages alone.
 func Fingerprint(r *Requirement) string {
 	w := writer{sha256.New()}
-	w.text("signet/requirement/1")
+	w.text("signet/requirement/2")
 	w.flag(r.AnyStatement)
 	w.number(len(r.Sets))
 	for i := range r.Sets {
@@ -77,9 +78,49 @@ func (w writer) attestor(a *Attestor) {
 	for _, k := range a.LogKeys {
 		w.key(k)
 	}
-	w.number(len(a.TSAChain))
-	for _, c := range a.TSAChain {
+	w.certificates(a.TSAChain)
+	w.flag(a.IgnoreSCT)
+	w.number(len(a.CTLogKeys))
+	for _, k := range a.CTLogKeys {
+		w.key(k)
+	}
+	w.flag(a.Certificates != nil)
+	if c := a.Certificates; c != nil {
+		w.flag(c.Leaf != nil)
+		if c.Leaf != nil {
+			w.bytes(c.Leaf.Raw)
+		}
+		w.certificates(c.Intermediates)
+		w.certificates(c.Roots)
+	}
+	w.flag(a.Keyless != nil)
+	if k := a.Keyless; k != nil {
+		w.certificates(k.Roots)
+		w.identity(&k.Identity)
+	}
+}
+
+func (w writer) certificates(list []*x509.Certificate) {
+	w.number(len(list))
+	for _, c := range list {
 		w.bytes(c.Raw)
+	}
+}
+
+func (w writer) identity(id *Identity) {
+	w.text(id.Issuer.String())
+	w.text(id.Subject.String())
+	for _, r := range []*regexp.Regexp{id.IssuerRegExp, id.SubjectRegExp} {
+		w.flag(r != nil)
+		if r != nil {
+			w.text(r.String())
+		}
+	}
+	w.number(len(id.Extensions))
+	for _, e := range id.Extensions {
+		w.text(e.Key)
+		w.text(e.OID)
+		w.text(e.Value.String())
 	}
 }
 

@@ -142,8 +142,13 @@ func ParseHash(name string) (crypto.Hash, error) {
 	}
 }
 
-// ParseCertificates reads a chain of 1 to 12 PEM certificates, blanks around them at most, in the order of the text.
+// ParseCertificates reads the chain of a timestamp authority: 1 to 12 PEM certificates, blanks around them at most, in the
+// order of the text.
 func ParseCertificates(pemText string) ([]*x509.Certificate, error) {
+	return parseCertificates(pemText, maxChain)
+}
+
+func parseCertificates(pemText string, limit int) ([]*x509.Certificate, error) {
 	if len(pemText) > maxPEM {
 		return nil, fmt.Errorf("certificates: longer than %d bytes", maxPEM)
 	}
@@ -153,8 +158,8 @@ func ParseCertificates(pemText string) ([]*x509.Certificate, error) {
 		if piece = strings.TrimSpace(piece); piece == "" {
 			continue
 		}
-		if len(chain) == maxChain {
-			return nil, fmt.Errorf("certificates: more than %d", maxChain)
+		if len(chain) == limit {
+			return nil, fmt.Errorf("certificates: more than %d", limit)
 		}
 		block, err := onlyBlock(piece)
 		if err != nil {

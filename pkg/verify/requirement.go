@@ -38,11 +38,17 @@ type Entry struct {
 	Nested   *Set
 }
 
-// Attestor says who must have signed, and which proofs the signature needs.
+// Attestor says who must have signed, and which proofs the signature needs. Exactly one of Key, Certificates and Keyless
+// is set.
 type Attestor struct {
 	// Key is the public key that must have signed.
 	Key crypto.PublicKey
-	// Hash is the hash algorithm of signatures by Key; Ed25519 keys disregard it.
+	// Certificates name a certificate, or what it is chained to.
+	Certificates *Certificates
+	// Keyless names an identity.
+	Keyless *Keyless
+	// Hash is the hash algorithm of signatures; Ed25519 keys disregard it. Zero is SHA-256 for Key, and for a certificate
+	// SHA-256 or the customary one of the certificate's key.
 	Hash crypto.Hash
 	// Annotations are required pairs in the signed payload.
 	Annotations map[string]string
@@ -52,6 +58,10 @@ type Attestor struct {
 	IgnoreLog bool
 	// LogKeys replace the trust root's transparency logs (rekor.pubkey).
 	LogKeys []crypto.PublicKey
+	// IgnoreSCT drops the need for a proof that the certificate was logged; it says nothing about timestamps.
+	IgnoreSCT bool
+	// CTLogKeys replace the trust root's certificate logs (ctlog.pubkey).
+	CTLogKeys []crypto.PublicKey
 	// TSAChain, leaf first and root last, makes an RFC 3161 timestamp by this authority mandatory.
 	TSAChain []*x509.Certificate
 }
@@ -67,6 +77,8 @@ type Candidate struct {
 	// KeyHint is the hint of the signing key that the candidate carries, in the form of KeyHint; it orders the work and
 	// proves nothing. It is empty when there is none.
 	KeyHint string
+	// Certified is what the candidate's certificate says, nil when it carries none. Like KeyHint it orders the work.
+	Certified *Certified
 	// Err is why it cannot be verified (a *reason.Error), nil for one that can be. A candidate with an error counts as
 	// one for every requirement, whatever Signature and Statement say, so that an image with broken candidates alone is
 	// never called unsigned.
@@ -81,6 +93,8 @@ type Signature struct {
 	Payload []byte
 	// Place is where the candidate was found.
 	Place string
+	// Certified is what the verified certificate says about the signer; nil where only a key was asked for.
+	Certified *Certified
 }
 
 // Verifier knows one family of signature formats.
@@ -88,8 +102,8 @@ type Verifier interface {
 	// Candidates opens artifacts, once for all attestors. It returns one Candidate for each artifact that is or
 	// pretends to be a signature, broken ones included; it never fails and never panics.
 	Candidates(img image.Pinned, artifacts []image.Artifact) []Candidate
-	// Verify checks all of one attestor's constraints on one candidate: digest, signature, log, time, annotations. The
-	// error is a *reason.Error whose code names the first constraint in that order that does not hold.
+	// Verify checks all of one attestor's constraints on one candidate: digest, signature, chain, SCT, log, time,
+	// identity, annotations. The error is a *reason.Error whose code names the first constraint in that order that does not hold.
 	Verify(ctx context.Context, img image.Pinned, c *Candidate, a *Attestor) (*Signature, error)
 	// Generation names the trust material in force; it changes whenever a verdict could.
 	Generation() string

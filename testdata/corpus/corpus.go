@@ -51,17 +51,37 @@ type Set struct {
 	Count     int        `json:"count"`
 }
 
-// Attestor is a key attestor. Either Key or KeyPEMs is set.
+// Attestor is one of a key (Key or KeyPEMs), a certificate, an identity and a nested set.
 type Attestor struct {
-	Key         string            `json:"key"`
-	KeyPEMs     []string          `json:"keyPEMs"`
-	Hash        string            `json:"hash"`
-	Annotations map[string]string `json:"annotations"`
-	Repository  string            `json:"repository"`
-	IgnoreTlog  bool              `json:"ignoreTlog"`
-	RekorKey    string            `json:"rekorKey"`
-	TSAChain    string            `json:"tsaChain"`
-	Nested      *Set              `json:"nested"`
+	Key          string            `json:"key"`
+	KeyPEMs      []string          `json:"keyPEMs"`
+	Hash         string            `json:"hash"`
+	Certificates *Certificates     `json:"certificates"`
+	Keyless      *Keyless          `json:"keyless"`
+	Annotations  map[string]string `json:"annotations"`
+	Repository   string            `json:"repository"`
+	IgnoreTlog   bool              `json:"ignoreTlog"`
+	RekorKey     string            `json:"rekorKey"`
+	IgnoreSCT    bool              `json:"ignoreSCT"`
+	CTLogKey     string            `json:"ctlogKey"`
+	TSAChain     string            `json:"tsaChain"`
+	Nested       *Set              `json:"nested"`
+}
+
+// Certificates are the files of a certificate attestor.
+type Certificates struct {
+	Certificate string `json:"certificate"`
+	Chain       string `json:"chain"`
+}
+
+// Keyless is an identity; Roots is a file.
+type Keyless struct {
+	Issuer        string            `json:"issuer"`
+	IssuerRegExp  string            `json:"issuerRegExp"`
+	Subject       string            `json:"subject"`
+	SubjectRegExp string            `json:"subjectRegExp"`
+	Roots         string            `json:"roots"`
+	Extensions    map[string]string `json:"extensions"`
 }
 
 // Dir is the directory of this package.

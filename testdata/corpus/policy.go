@@ -65,32 +65,67 @@ func (a *Attestor) policy(registry string) (map[string]any, error) {
 		entry["attestor"] = nested
 		return entry, err
 	}
-	text, err := a.PublicKeys()
+	kind, field, err := a.signer()
 	if err != nil {
 		return nil, err
 	}
 	rekor := map[string]any{"ignoreTlog": a.IgnoreTlog, "url": ""}
-	ctlog := map[string]any{"ignoreSCT": true}
-	keys := map[string]any{"publicKeys": text, "rekor": rekor, "ctlog": ctlog}
-	if a.Hash != "" {
-		keys["signatureAlgorithm"] = a.Hash
+	if a.Keyless != nil {
+		rekor["url"] = "https://rekor.example.test"
 	}
-	if a.RekorKey != "" {
-		if rekor["pubkey"], err = Read(a.RekorKey); err != nil {
+	ctlog := map[string]any{"ignoreSCT": a.IgnoreSCT}
+	field["rekor"], field["ctlog"] = rekor, ctlog
+	for _, file := range []struct {
+		in         map[string]any
+		name, path string
+	}{{rekor, "pubkey", a.RekorKey}, {ctlog, "pubkey", a.CTLogKey}, {ctlog, "tsaCertChain", a.TSAChain}} {
+		if err := putFile(file.in, file.name, file.path); err != nil {
 			return nil, err
 		}
 	}
-	if a.TSAChain != "" {
-		if ctlog["tsaCertChain"], err = Read(a.TSAChain); err != nil {
-			return nil, err
-		}
-	}
-	entry["keys"] = keys
+	entry[kind] = field
 	put(entry, "annotations", a.Annotations)
 	if a.Repository != "" {
 		entry["repository"] = registry + "/" + a.Repository
 	}
 	return entry, nil
+}
+
+// signer is the attestor's kind, and who must have signed.
+func (a *Attestor) signer() (kind string, field map[string]any, err error) {
+	field = map[string]any{}
+	switch {
+	case a.Keyless != nil:
+		k := a.Keyless
+		for name, value := range map[string]string{
+			"issuer": k.Issuer, "issuerRegExp": k.IssuerRegExp, "subject": k.Subject, "subjectRegExp": k.SubjectRegExp,
+		} {
+			if value != "" {
+				field[name] = value
+			}
+		}
+		put(field, "additionalExtensions", k.Extensions)
+		return "keyless", field, putFile(field, "roots", k.Roots)
+	case a.Certificates != nil:
+		if err := putFile(field, "cert", a.Certificates.Certificate); err != nil {
+			return "", nil, err
+		}
+		return "certificates", field, putFile(field, "certChain", a.Certificates.Chain)
+	default:
+		if a.Hash != "" {
+			field["signatureAlgorithm"] = a.Hash
+		}
+		field["publicKeys"], err = a.PublicKeys()
+		return "keys", field, err
+	}
+}
+
+// putFile sets a file's text, unless there is no file.
+func putFile(object map[string]any, field, file string) (err error) {
+	if file != "" {
+		object[field], err = Read(file)
+	}
+	return err
 }
 
 // put sets a map of texts, unless there is none.

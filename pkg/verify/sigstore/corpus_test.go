@@ -2,6 +2,7 @@ package sigstore_test
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -140,17 +141,26 @@ func (l *layout) Attached(_ context.Context, img image.Pinned, repository image.
 	return attached, nil
 }
 
-// reasons are the codes of refused cases, by a part of their names; the first part that fits decides.
+// reasons are the codes of refused cases, by group and a part of their names; the first that fits decides.
 var reasons = []struct {
-	part string
-	code reason.Code
+	group, part string
+	code        reason.Code
 }{
-	{"tsa-required", reason.TimestampMissing}, {"tlog-required", reason.TransparencyLogMissing},
-	{"foreign-root", reason.TransparencyLogMissing}, {"rekor-key-foreign", reason.TransparencyLogMissing},
-	{"annotation/", reason.AnnotationMismatch}, {"copied/", reason.DigestMismatch},
-	{"junk30/none-valid", reason.DigestMismatch}, {"no-signature", reason.Unsigned}, {"not-named", reason.Unsigned},
-	{"multiarch/", reason.Unsigned}, {"notary/", reason.Unsigned}, {"unsigned", reason.Unsigned},
-	{"empty-sig-manifest", reason.Unsigned}, {"", reason.BadSignature},
+	{"", "tlog-required", reason.TransparencyLogMissing},
+	{"keyless", "wrong-subject", reason.IdentityMismatch}, {"keyless", "wrong-issuer", reason.IdentityMismatch},
+	{"keyless", "regexp-no-match", reason.IdentityMismatch}, {"keyless", "/other-", reason.IdentityMismatch},
+	{"keyless", "/extension-", reason.IdentityMismatch}, {"shape", "wrong-subject", reason.IdentityMismatch},
+	{"keyless", "foreign/log-with-main-ca", reason.TransparencyLogMissing},
+	{"keyless", "roots-foreign", reason.CertificateUntrusted}, {"keyless", "sct/", reason.SCTMissing},
+	{"keyless", "foreign", reason.CertificateUntrusted}, {"keyless", "nothing", reason.CertificateExpired},
+	{"certificate", "other-ca", reason.CertificateUntrusted}, {"certificate", "no-code-signing", reason.CertificateUntrusted},
+	{"certificate", "sct-required", reason.SCTMissing}, {"certificate", "expired", reason.CertificateExpired},
+	{"", "tsa-required", reason.TimestampMissing},
+	{"", "foreign-root", reason.TransparencyLogMissing}, {"", "rekor-key-foreign", reason.TransparencyLogMissing},
+	{"", "annotation/", reason.AnnotationMismatch}, {"", "copied/", reason.DigestMismatch},
+	{"", "junk30/none-valid", reason.DigestMismatch}, {"", "no-signature", reason.Unsigned}, {"", "not-named", reason.Unsigned},
+	{"", "multiarch/", reason.Unsigned}, {"", "notary/", reason.Unsigned}, {"", "unsigned", reason.Unsigned},
+	{"", "empty-sig-manifest", reason.Unsigned}, {"", "", reason.BadSignature},
 }
 
 // compile states a case's requirement in the evaluator's terms.
@@ -178,18 +188,14 @@ func compileSet(c *corpus.Case, from *corpus.Set, path string) (*verify.Set, err
 			s.Entries = append(s.Entries, verify.Entry{Nested: nested})
 			continue
 		}
-		text, err := a.PublicKeys()
+		signers, kind, err := compileSigners(a)
 		if err != nil {
 			return nil, err
 		}
-		keys, err := verify.ParseKeys(text)
-		if err != nil {
-			return nil, err
-		}
-		for _, key := range keys {
-			attestor := &verify.Attestor{Key: key, IgnoreLog: a.IgnoreTlog, Annotations: a.Annotations}
-			if attestor.Annotations == nil {
-				attestor.Annotations = c.Requirement.Annotations
+		for _, signer := range signers {
+			signer.IgnoreLog, signer.IgnoreSCT, signer.Annotations = a.IgnoreTlog, a.IgnoreSCT, a.Annotations
+			if signer.Annotations == nil {
+				signer.Annotations = c.Requirement.Annotations
 			}
 			repository := a.Repository
 			if repository == "" {
@@ -197,27 +203,84 @@ func compileSet(c *corpus.Case, from *corpus.Set, path string) (*verify.Set, err
 			}
 			var errs [4]error
 			if repository != "" {
-				attestor.Repository, errs[0] = image.Parse(testRegistry+"/"+repository, image.Options{})
+				signer.Repository, errs[0] = image.Parse(testRegistry+"/"+repository, image.Options{})
 			}
-			attestor.Hash, errs[1] = verify.ParseHash(a.Hash)
 			if a.RekorKey != "" {
-				text, _ := corpus.Read(a.RekorKey)
-				attestor.LogKeys, errs[2] = verify.ParseKeys(text)
+				signer.LogKeys, errs[1] = verify.ParseKeys(readText(a.RekorKey))
+			}
+			if a.CTLogKey != "" {
+				signer.CTLogKeys, errs[2] = verify.ParseKeys(readText(a.CTLogKey))
 			}
 			if a.TSAChain != "" {
-				text, _ := corpus.Read(a.TSAChain)
-				attestor.TSAChain, errs[3] = verify.ParseCertificates(text)
+				signer.TSAChain, errs[3] = verify.ParseCertificates(readText(a.TSAChain))
 			}
 			if err := errors.Join(errs[:]...); err != nil {
 				return nil, err
 			}
-			s.Entries = append(s.Entries, verify.Entry{Path: fmt.Sprintf("%s.entries[%d].keys", path, len(s.Entries)), Attestor: attestor})
+			s.Entries = append(s.Entries, verify.Entry{Path: fmt.Sprintf("%s.entries[%d].%s", path, len(s.Entries), kind), Attestor: signer})
 		}
 	}
 	if s.Count == 0 {
 		s.Count = len(s.Entries)
 	}
 	return s, nil
+}
+
+func readText(file string) string {
+	text, err := corpus.Read(file)
+	if err != nil {
+		panic(err)
+	}
+	return text
+}
+
+// compileSigners states who must have signed: one attestor, or one for each key.
+func compileSigners(a *corpus.Attestor) (list []*verify.Attestor, kind string, err error) {
+	switch {
+	case a.Keyless != nil:
+		k := &verify.Keyless{}
+		if a.Keyless.Roots != "" {
+			if k.Roots, err = verify.ParseRoots(readText(a.Keyless.Roots)); err != nil {
+				return nil, "", err
+			}
+		}
+		var bad []verify.FieldError
+		k.Identity, bad = verify.CompileIdentity(verify.IdentityText{
+			Issuer: a.Keyless.Issuer, IssuerRegExp: a.Keyless.IssuerRegExp, Subject: a.Keyless.Subject,
+			SubjectRegExp: a.Keyless.SubjectRegExp, AdditionalExtensions: a.Keyless.Extensions,
+		})
+		if len(bad) > 0 {
+			return nil, "", bad[0]
+		}
+		return []*verify.Attestor{{Keyless: k}}, "keyless", nil
+	case a.Certificates != nil:
+		var cert *x509.Certificate
+		var chain []*x509.Certificate
+		if f := a.Certificates.Certificate; f != "" {
+			if cert, err = verify.ParseCertificateText(readText(f)); err != nil {
+				return nil, "", err
+			}
+		}
+		if f := a.Certificates.Chain; f != "" {
+			if chain, err = verify.ParseChain(readText(f)); err != nil {
+				return nil, "", err
+			}
+		}
+		return []*verify.Attestor{{Certificates: verify.NewCertificates(cert, chain)}}, "certificates", nil
+	}
+	text, err := a.PublicKeys()
+	if err != nil {
+		return nil, "", err
+	}
+	hash, err := verify.ParseHash(a.Hash)
+	if err != nil {
+		return nil, "", err
+	}
+	keys, err := verify.ParseKeys(text)
+	for _, key := range keys {
+		list = append(list, &verify.Attestor{Key: key, Hash: hash})
+	}
+	return list, "keys", err
 }
 
 func verifierFor(t testing.TB, root string) *sigstore.Verifier {
@@ -283,7 +346,7 @@ func TestCorpus(t *testing.T) {
 					t.Errorf("no violation: %v", err)
 				}
 				for _, r := range reasons {
-					if strings.Contains(c.Name, r.part) {
+					if (r.group == "" || r.group == c.Group) && strings.Contains(c.Name, r.part) {
 						if got := reason.Of(err).Code; got != r.code {
 							t.Errorf("reason %s, want %s: %v", got, r.code, err)
 						}

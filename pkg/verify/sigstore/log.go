@@ -15,7 +15,6 @@ import (
 	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
 	protorekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
 	"github.com/sigstore/rekor-tiles/v2/pkg/note"
-	"github.com/sigstore/sigstore-go/pkg/bundle"
 	"github.com/sigstore/sigstore-go/pkg/root"
 	"github.com/sigstore/sigstore-go/pkg/tlog"
 	sgverify "github.com/sigstore/sigstore-go/pkg/verify"
@@ -105,52 +104,76 @@ func (p *proof) TlogEntries() ([]*tlog.Entry, error)                        { re
 func (p *proof) SignatureContent() (sgverify.SignatureContent, error)       { return p.content, nil }
 func (p *proof) VerificationContent() (sgverify.VerificationContent, error) { return p.key, nil }
 
-// keyContent is a signature's key where the entry names the key, or a certificate of that key.
-type keyContent struct{ key crypto.PublicKey }
+// signerContent is the signer of a signature, as a log entry has to name it.
+type signerContent struct {
+	*signer
+	// logged is the certificate that a Rekor v2 entry names: its hash is made over it.
+	logged *x509.Certificate
+}
 
-func (k keyContent) CompareKey(logged any, _ root.TrustedMaterial) bool {
-	if c, ok := logged.(*x509.Certificate); ok {
-		logged = c.PublicKey
+// CompareKey tells whether an entry names the signer. Where the certificate counts, it has to be that certificate; the
+// bare key will do when the certificate comes from the policy, and was thus not known to who made the entry. Where the
+// key counts, it is the key or any certificate of it.
+func (c signerContent) CompareKey(logged any, _ root.TrustedMaterial) bool {
+	if named, ok := logged.(*x509.Certificate); ok {
+		if c.certificate != nil {
+			return c.certificate.Equal(named)
+		}
+		logged = named.PublicKey
+	} else if c.certificate != nil && !c.given {
+		return false
 	}
 	comparable, ok := logged.(interface{ Equal(crypto.PublicKey) bool })
-	return ok && comparable.Equal(k.key)
+	return ok && comparable.Equal(c.key)
 }
-func (k keyContent) ValidAtTime(time.Time, root.TrustedMaterial) bool { return true }
-func (k keyContent) Certificate() *x509.Certificate                   { return nil }
-func (k keyContent) Intermediates() []*x509.Certificate               { return nil }
-func (k keyContent) PublicKey() sgverify.PublicKeyProvider            { return k }
-func (k keyContent) Hint() string                                     { return "" }
 
-// verifyLog looks for one entry that verifies for this signature. The error is a *reason.Error.
-func (v *Verifier) verifyLog(s *signed, a *verify.Attestor, c *checker, stamps func() []time.Time) error {
+// ValidAtTime leaves the validity of a certificate to verifyTime, which looks at its whole chain.
+func (c signerContent) ValidAtTime(time.Time, root.TrustedMaterial) bool { return true }
+func (c signerContent) Certificate() *x509.Certificate                   { return c.logged }
+func (c signerContent) Intermediates() []*x509.Certificate               { return nil }
+func (c signerContent) PublicKey() sgverify.PublicKeyProvider            { return c }
+func (c signerContent) Hint() string                                     { return "" }
+
+// verifyLog looks for entries that verify for this signature, and returns the times that they prove. For a signer
+// without certificate the time does not count, and the first entry will do. The error is a *reason.Error.
+func (v *Verifier) verifyLog(s *signed, a *verify.Attestor, who *signer, c *checker, stamps func() []time.Time) ([]time.Time, error) {
 	missing := func(text string) error { return reason.New(reason.TransparencyLogMissing, text) }
 	entries, err := s.logEntries()
 	if err != nil {
-		return missing("the transparency log entry cannot be used: " + shown(err))
+		return nil, missing("the transparency log entry cannot be used: " + shown(err))
 	}
 	if len(entries) == 0 {
-		return missing("the signature carries no transparency log entry")
+		return nil, missing("the signature carries no transparency log entry")
 	}
 	var trusted root.TrustedMaterial
 	if len(a.LogKeys) == 0 {
 		if trusted, err = v.material(); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	text := ""
+	var times []time.Time
+	text, verified := "", false
 	for _, e := range entries {
-		if err = verifyEntry(s, a, c, e, trusted, stamps); err == nil {
-			return nil
+		proved, err := v.verifyEntry(s, a, who, c, e, trusted, stamps)
+		if err != nil {
+			text = shown(err)
+			continue
 		}
-		text = shown(err)
+		if verified = true; who.certificate == nil {
+			break
+		}
+		times = append(times, proved...)
 	}
-	return missing("no transparency log entry verifies: " + text)
+	if !verified {
+		return nil, missing("no transparency log entry verifies: " + text)
+	}
+	return times, nil
 }
 
-func verifyEntry(s *signed, a *verify.Attestor, c *checker, e *protorekor.TransparencyLogEntry, trusted root.TrustedMaterial, stamps func() []time.Time) error {
+func (v *Verifier) verifyEntry(s *signed, a *verify.Attestor, who *signer, c *checker, e *protorekor.TransparencyLogEntry, trusted root.TrustedMaterial, stamps func() []time.Time) ([]time.Time, error) {
 	entry, err := tlog.ParseTransparencyLogEntry(e)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	material := logMaterial{checker: c}
 	id := hex.EncodeToString(e.GetLogId().GetKeyId())
@@ -160,33 +183,41 @@ func verifyEntry(s *signed, a *verify.Attestor, c *checker, e *protorekor.Transp
 		material.log = keyedLog(a.LogKeys, e)
 	}
 	if material.log == nil {
-		return errors.New("the entry's log is not trusted")
+		return nil, errors.New("the entry's log is not trusted")
 	}
 	material.id = id
-	if err := validAt(material.log, entry, stamps); err != nil {
-		return err
+	if err := v.validAt(material.log, entry, stamps); err != nil {
+		return nil, err
 	}
-	p := &proof{entry: entry, content: s.content(c.digest(s), c.algorithm()), key: keyContent{a.Key}}
-	if logged, ok := entry.PublicKey().(*x509.Certificate); ok && entry.IsRekorV2() && s.certificate != nil && s.certificate.Equal(logged) {
-		// The entry's hash is made over the certificate; that its key is the attestor's is checked here.
-		if !p.key.CompareKey(logged, nil) {
-			return errors.New("the entry is for another key")
+	name := signerContent{signer: who}
+	if entry.IsRekorV2() {
+		// The library compares hashes there, made over what the entry names; that this is the signer is checked here.
+		logged := entry.PublicKey()
+		if !name.CompareKey(logged, nil) {
+			return nil, errors.New("the entry is for another signer")
 		}
-		p.key = bundle.NewCertificate(s.certificate)
+		name.logged, _ = logged.(*x509.Certificate)
 	}
-	_, err = sgverify.VerifyTlogEntry(p, material, 1, true)
-	return err
+	proved, err := sgverify.VerifyTlogEntry(&proof{entry: entry, content: s.content(c.digest(s), c.algorithm()), key: name}, material, 1, true)
+	if err != nil {
+		return nil, err
+	}
+	times := make([]time.Time, len(proved))
+	for i := range proved {
+		times[i] = proved[i].Time
+	}
+	return times, nil
 }
 
 // validAt honours the validity window of a log's key where the entry carries no signed time of its own; the library
 // honours it where it does.
-func validAt(log *root.TransparencyLog, entry *tlog.Entry, stamps func() []time.Time) error {
+func (v *Verifier) validAt(log *root.TransparencyLog, entry *tlog.Entry, stamps func() []time.Time) error {
 	if entry.HasInclusionPromise() {
 		return nil
 	}
 	times := stamps()
 	if len(times) == 0 {
-		times = []time.Time{time.Now()}
+		times = []time.Time{v.now()}
 		if end := log.ValidityPeriodEnd; !end.IsZero() && end.Before(times[0]) {
 			// A log that was closed keeps its entries; without a time it cannot be told when they were made.
 			times[0] = end

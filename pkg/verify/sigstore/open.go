@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
@@ -47,6 +48,7 @@ const (
 	logAnnotation         = "dev.sigstore.cosign/bundle"
 	timestampAnnotation   = "dev.sigstore.cosign/rfc3161timestamp"
 	certificateAnnotation = "dev.sigstore.cosign/certificate"
+	chainAnnotationName   = "dev.sigstore.cosign/chain"
 )
 
 // Limits in bytes, and of list elements in a bundle. The longest list a bundle needs is an inclusion proof's.
@@ -70,6 +72,9 @@ type signed struct {
 	signature                []byte
 	envelope                 *dsse.Envelope
 	certificate              *x509.Certificate
+	// certified is what certificate says, and intermediates opens the certificates that came with it.
+	certified     *verify.Certified
+	intermediates func() ([]*x509.Certificate, error)
 	// logEntries opens the log entries; it is called only where a log proof is asked for.
 	logEntries func() ([]*protorekor.TransparencyLogEntry, error)
 	// timestamps are RFC 3161 responses over stamped.
@@ -100,6 +105,9 @@ func open(img image.Pinned, a *image.Artifact) (s *signed, hint string, err erro
 		s, err = openEnvelope(img, a)
 	default:
 		s, hint, err = openBundle(img, a)
+	}
+	if err == nil && hint == "" && s.certificate != nil {
+		hint = verify.KeyHint(s.certificate.PublicKey)
 	}
 	var r *reason.Error
 	if err != nil && !errors.As(err, &r) {
@@ -220,6 +228,7 @@ func fromEnvelope(img image.Pinned, payloadType string, payload, signature []byt
 func (s *signed) annotations(a map[string]string) error {
 	s.logEntries = func() ([]*protorekor.TransparencyLogEntry, error) { return rekorBundle(a[logAnnotation]) }
 	s.timestamps = func() ([][]byte, error) { return timestampBundle(a[timestampAnnotation]) }
+	s.intermediates = sync.OnceValues(func() ([]*x509.Certificate, error) { return chainAnnotation(a[chainAnnotationName]) })
 	text := a[certificateAnnotation]
 	if text == "" {
 		return nil
@@ -231,12 +240,9 @@ func (s *signed) annotations(a map[string]string) error {
 	if block == nil || block.Type != "CERTIFICATE" {
 		return errors.New("the certificate is not PEM")
 	}
-	c, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
-		return fmt.Errorf("the certificate is malformed: %w", err)
-	}
-	s.certificate = c
-	return nil
+	var err error
+	s.certificate, err = parseCertificate(block.Bytes)
+	return err
 }
 
 // openBundle reads a Sigstore bundle. Sizes and counts are checked before anything in it is decoded.
@@ -274,16 +280,11 @@ func openBundle(img image.Pinned, a *image.Artifact) (*signed, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	content, err := b.VerificationContent()
-	if err != nil {
-		return nil, "", err
-	}
-	s.certificate = content.Certificate()
-	hint := ""
-	if key := content.PublicKey(); key != nil {
-		hint = key.Hint()
-	} else {
-		hint = verify.KeyHint(s.certificate.PublicKey)
+	hint := material.GetPublicKey().GetHint()
+	if material.GetPublicKey() == nil {
+		if err := s.carried(material); err != nil {
+			return nil, "", err
+		}
 	}
 	s.logEntries = func() ([]*protorekor.TransparencyLogEntry, error) { return material.GetTlogEntries(), nil }
 	s.timestamps = b.Timestamps

@@ -43,7 +43,7 @@ func timestampBundle(encoded string) ([][]byte, error) {
 func (v *Verifier) times(s *signed, a *verify.Attestor) (func() []time.Time, error) {
 	if len(a.TSAChain) == 0 {
 		return sync.OnceValue(func() []time.Time {
-			if len(a.LogKeys) > 0 {
+			if a.Key != nil && len(a.LogKeys) > 0 {
 				return nil
 			}
 			trusted, err := v.material()

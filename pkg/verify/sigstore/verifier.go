@@ -1,5 +1,5 @@
-// Package sigstore verifies cosign's simple-signing format and Sigstore bundles against public keys. Both formats are
-// opened into one form, so that one set of rules holds for both. Nothing is fetched: the proofs that count are those that
+// Package sigstore verifies cosign's simple-signing format and Sigstore bundles against public keys, certificates and
+// certified identities. Both formats are opened into one form, so that one set of rules holds for both. Nothing is fetched: the proofs that count are those that
 // a candidate carries.
 package sigstore
 
@@ -14,6 +14,7 @@ import (
 	_ "crypto/sha512" // hashes of signatures
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/sigstore/sigstore-go/pkg/root"
 	"github.com/sigstore/sigstore/pkg/signature"
@@ -33,13 +34,14 @@ type Source interface {
 // Verifier is the verify.Verifier of Sigstore's formats. It is safe for use by many goroutines.
 type Verifier struct {
 	source Source
+	now    func() time.Time
 }
 
 var _ verify.Verifier = (*Verifier)(nil)
 
-// New returns a Verifier that takes transparency logs and timestamp authorities from source, unless the attestor names
-// its own. Without a source, what needs the trust root is TrustMaterialUnavailable.
-func New(source Source) *Verifier { return &Verifier{source: source} }
+// New returns a Verifier that takes certificate authorities, transparency logs, certificate logs and timestamp authorities
+// from source, unless the attestor names its own. Without a source, what needs the trust root is TrustMaterialUnavailable.
+func New(source Source) *Verifier { return &Verifier{source: source, now: time.Now} }
 
 // Generation names the trust root in force.
 func (v *Verifier) Generation() string {
@@ -85,13 +87,17 @@ func candidate(img image.Pinned, a *image.Artifact) (c verify.Candidate, ok bool
 	c = verify.Candidate{Artifact: *a, KeyHint: hint, Err: err}
 	if err == nil {
 		c.Parsed = s
+		if s.certificate != nil {
+			s.certified = certified(s.certificate)
+			c.Certified = s.certified
+		}
 		c.Signature = s.claims.predicate == "" || s.claims.predicate == signPredicate
 		c.Statement = !c.Signature
 	}
 	return c, true
 }
 
-// Verify checks, in this order: digest, signature, log, timestamp, annotations.
+// Verify checks, in this order: digest, signature, chain, SCT, log, timestamp, validity, identity, annotations.
 func (v *Verifier) Verify(_ context.Context, _ image.Pinned, c *verify.Candidate, a *verify.Attestor) (result *verify.Signature, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -108,53 +114,92 @@ func (v *Verifier) Verify(_ context.Context, _ image.Pinned, c *verify.Candidate
 	if s.claims.mismatch != nil {
 		return nil, s.claims.mismatch
 	}
-	check, err := newChecker(a)
+	who, err := signerOf(s, a)
 	if err != nil {
-		return nil, reason.New(reason.TrustMaterialInvalid, "public key: "+err.Error())
+		return nil, err
 	}
-	if err := check.signature(s); err != nil {
-		text := err.Error()
-		if s.certificate != nil {
-			text += " (it was made with a certificate)"
-		}
-		return nil, reason.New(reason.BadSignature, text)
+	check, err := who.check(s)
+	if err != nil {
+		return nil, err
 	}
-	stamps, stampErr := v.times(s, a)
-	if !a.IgnoreLog {
-		if err := v.verifyLog(s, a, check, stamps); err != nil {
-			return nil, err
-		}
+	result = &verify.Signature{Payload: s.payload, Place: c.Artifact.Place}
+	if who.certificate == nil {
+		err = v.proofs(s, a, who, check)
+	} else {
+		result.Certified, err = v.certified(s, a, who, check)
 	}
-	if stampErr != nil {
-		return nil, stampErr
+	if err != nil {
+		return nil, err
 	}
 	if !s.claims.annotated(a.Annotations) {
 		return nil, reason.New(reason.AnnotationMismatch, "no signature matched the required annotations")
 	}
-	return &verify.Signature{Payload: s.payload, Place: c.Artifact.Place}, nil
+	return result, nil
 }
 
-// checker verifies signatures by one attestor's key.
+// proofs checks what a signature by a bare key needs: log and timestamp.
+func (v *Verifier) proofs(s *signed, a *verify.Attestor, who *signer, check *checker) error {
+	stamps, stampErr := v.times(s, a)
+	if !a.IgnoreLog {
+		if _, err := v.verifyLog(s, a, who, check, stamps); err != nil {
+			return err
+		}
+	}
+	return stampErr
+}
+
+// certified checks what a signature by a certificate needs: chain, SCT, log, timestamp, validity and identity.
+func (v *Verifier) certified(s *signed, a *verify.Attestor, who *signer, check *checker) (*verify.Certified, error) {
+	paths, err := v.paths(s, a, who.certificate)
+	if err != nil {
+		return nil, err
+	}
+	if err := v.verifySCT(a, paths); err != nil {
+		return nil, err
+	}
+	stamps, stampErr := v.times(s, a)
+	// A log that is not asked for tells the time all the same, if its entry verifies.
+	times, err := v.verifyLog(s, a, who, check, stamps)
+	if err != nil && !a.IgnoreLog {
+		return nil, err
+	}
+	if stampErr != nil {
+		return nil, stampErr
+	}
+	if err := v.verifyTime(a, paths, append(times, stamps()...)); err != nil {
+		return nil, err
+	}
+	says := s.certified
+	if who.given {
+		says = certified(who.certificate)
+	}
+	if a.Keyless != nil {
+		if err := a.Keyless.Identity.Check(says); err != nil {
+			return nil, err
+		}
+	}
+	return says, nil
+}
+
+// checker verifies signatures by one signer's key.
 type checker struct {
 	key      crypto.PublicKey
 	hash     crypto.Hash
 	verifier signature.Verifier
 }
 
-func newChecker(a *verify.Attestor) (*checker, error) {
-	if a.Key == nil {
-		return nil, errors.New("the attestor has none")
-	}
-	if err := verify.CheckKey(a.Key); err != nil {
+// newChecker makes a checker. No hash is SHA-256.
+func newChecker(key crypto.PublicKey, hash crypto.Hash) (*checker, error) {
+	if err := verify.CheckKey(key); err != nil {
 		return nil, err
 	}
-	c := &checker{key: a.Key, hash: a.Hash}
-	switch a.Hash {
+	c := &checker{key: key, hash: hash}
+	switch hash {
 	case 0:
 		c.hash = crypto.SHA256
 	case crypto.SHA224, crypto.SHA256, crypto.SHA384, crypto.SHA512:
 	default:
-		return nil, fmt.Errorf("the hash %v is not supported", a.Hash)
+		return nil, fmt.Errorf("the hash %v is not supported", hash)
 	}
 	var err error
 	c.verifier, err = signature.LoadVerifier(c.key, c.hash)
@@ -198,7 +243,7 @@ func (c *checker) algorithm() string {
 	return ""
 }
 
-// logHash is the hash that a log with the key signs with.
+// logHash is the hash that is customary with the key, with which logs sign.
 func logHash(key crypto.PublicKey) crypto.Hash {
 	if k, ok := key.(*ecdsa.PublicKey); ok {
 		switch k.Curve {

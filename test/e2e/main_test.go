@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/signet-policy/signet/pkg/registry/registrytest"
 	"github.com/signet-policy/signet/test/env"
@@ -187,6 +188,15 @@ func (w *world) run(t *testing.T, trustedRoot string, args ...string) *env.Signe
 		t.Fatal(err)
 	}
 	w.signet, w.args = signet, args
+	// Signet registers for policies once it is up, and the API server learns of that a moment later.
+	u, broken := newUser(t), rule{name: "broken", key: "/no/key"}.in("")
+	eventually(t, "policies to be judged", func() error {
+		_, err := u.dynamic.Resource(clusterPolicies).Create(t.Context(), broken, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		if err == nil || !strings.Contains(err.Error(), "denied the request") {
+			return fmt.Errorf("a broken policy: %v", err) //nolint:errorlint // may be nil
+		}
+		return nil
+	})
 	return signet
 }
 

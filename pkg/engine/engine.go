@@ -47,6 +47,7 @@ type Options struct {
 // Engine reviews requests. It is safe for concurrent use.
 type Engine struct {
 	opts    Options
+	images  *image.Parser
 	proofs  *expirable.LRU[string, *verify.Proof]
 	flights singleflight.Group
 }
@@ -62,7 +63,7 @@ func New(opts Options) *Engine {
 	if opts.Timeout <= 0 {
 		opts.Timeout = 10 * time.Second
 	}
-	e := &Engine{opts: opts}
+	e := &Engine{opts: opts, images: image.NewParser(opts.Images)}
 	if !opts.CacheDisabled {
 		e.proofs = expirable.NewLRU[string, *verify.Proof](opts.CacheSize, nil, opts.CacheTTL)
 	}
@@ -105,7 +106,7 @@ func (e *Engine) Review(ctx context.Context, req *Request) (*Decision, error) {
 	if snapshot == nil {
 		return nil, ErrNotReady
 	}
-	in := plan.Input{Attributes: &req.Attributes, Object: req.Object, Images: e.opts.Images}
+	in := plan.Input{Attributes: &req.Attributes, Object: req.Object, Images: e.images}
 	if req.Old != nil {
 		in.Old, in.OldAttributes = req.Old, &req.Attributes
 	}

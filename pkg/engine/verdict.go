@@ -76,18 +76,30 @@ func (r *review) gather(ctx context.Context) {
 			}
 		}
 	}
+	var open []int
+	for i := range r.images {
+		if r.images[i].asked && !r.fromCache(i, jobs[i]) {
+			open = append(open, i)
+		}
+	}
+	each(open, func(i int) { r.image(ctx, i, jobs[i]) })
+}
+
+// each calls f for every index, at the same time when there are several.
+func each(indexes []int, f func(int)) {
+	switch len(indexes) {
+	case 0:
+		return
+	case 1:
+		f(indexes[0])
+		return
+	}
 	var g errgroup.Group
 	g.SetLimit(parallel)
-	for i := range r.images {
-		if !r.images[i].asked {
-			continue
-		}
-		if r.fromCache(i, jobs[i]) {
-			continue
-		}
-		g.Go(func() error { r.image(ctx, i, jobs[i]); return nil })
+	for _, i := range indexes {
+		g.Go(func() error { f(i); return nil })
 	}
-	_ = g.Wait() // the goroutines return no errors: their outcomes are in r.images
+	_ = g.Wait() // f leaves its outcome elsewhere, and recovers what panics
 }
 
 func hasJob(jobs []job, key string) bool {
@@ -125,16 +137,11 @@ func (r *review) image(ctx context.Context, i int, jobs []job) {
 		return
 	}
 	verdicts := make([]verdict, len(jobs))
-	var g errgroup.Group
-	g.SetLimit(parallel)
-	for k, j := range jobs {
-		if len(jobs) == 1 {
-			verdicts[k] = r.judge(ctx, out, j)
-			break
-		}
-		g.Go(func() error { verdicts[k] = r.judge(ctx, out, j); return nil })
+	all := make([]int, len(jobs))
+	for k := range all {
+		all[k] = k
 	}
-	_ = g.Wait() // as in gather
+	each(all, func(k int) { verdicts[k] = r.judge(ctx, out, jobs[k]) })
 	for k, j := range jobs {
 		out.verdicts[j.key] = verdicts[k]
 	}

@@ -17,7 +17,7 @@ type Input struct {
 	// Old is the object before an update, nil otherwise; OldAttributes are its own.
 	Old           map[string]any
 	OldAttributes *match.Attributes
-	Images        image.Options
+	Images        *image.Parser
 }
 
 // Plan is what must be verified, with every image once.
@@ -111,17 +111,17 @@ func Read(in *Input) *Plan {
 	byRef := make(map[image.Ref]*Image, len(uses))
 	for _, u := range uses {
 		use := Use{Use: u, Unchanged: before[element{u.Category, u.Key}] == u.Value && u.Key != ""}
-		ref, err := image.Parse(u.Value, in.Images)
+		named, err := in.Images.Parse(u.Value)
 		if err != nil {
 			p.Invalid = append(p.Invalid, Invalid{Use: use, Err: fmt.Errorf("failed to extract images: %w", err)})
 			continue
 		}
-		if known := byRef[ref]; known != nil {
+		if known := byRef[named.Ref]; known != nil {
 			known.Uses = append(known.Uses, use)
 			continue
 		}
-		img := &Image{Ref: ref, Uses: []Use{use}, Index: len(p.Images), forms: ref.Forms()}
-		byRef[ref] = img
+		img := &Image{Ref: named.Ref, Uses: []Use{use}, Index: len(p.Images), forms: named.Forms}
+		byRef[named.Ref] = img
 		p.Images = append(p.Images, img)
 	}
 	return p

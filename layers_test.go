@@ -28,6 +28,7 @@ var layers = map[string][]string{
 	"pkg/match":           nil,
 	"pkg/trust":           nil,
 	"pkg/extract":         nil,
+	"pkg/expr":            nil,
 	"pkg/registry":        {"pkg/image"},
 	"pkg/verify":          {"pkg/image"},
 	"pkg/verify/sigstore": {"pkg/image", "pkg/trust", "pkg/verify"},

@@ -181,3 +181,21 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// A parser remembers references and not errors, and knows its own options.
+func TestParser(t *testing.T) {
+	t.Parallel()
+	p, short := image.NewParser(image.Options{}), image.NewParser(image.Options{KeepShort: true})
+	for range 2 {
+		n, err := p.Parse("nginx")
+		if err != nil || n.Ref != parse(t, "nginx") || !pattern(t, "docker.io/library/nginx:*").Matches(n.Forms) {
+			t.Errorf("%+v, %v", n, err)
+		}
+		if n, err := short.Parse("nginx"); err != nil || n.Ref.String() != "nginx:latest" {
+			t.Errorf("%+v, %v", n, err)
+		}
+		if n, err := p.Parse("UPPER"); err == nil {
+			t.Errorf("%+v", n)
+		}
+	}
+}

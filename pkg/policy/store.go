@@ -114,6 +114,9 @@ func namespacesOf(r *Rule) []string {
 	if ns := r.Policy.Namespace; ns != "" {
 		return []string{ns}
 	}
+	if r.Broken != "" {
+		return nil // its filter is what could be read of it
+	}
 	for i := range r.Filter.Match.All {
 		if list := literals(r.Filter.Match.All[i].Namespaces); list != nil {
 			return list

@@ -18,14 +18,16 @@ import (
 // maxNesting is how deep attestor sets may stand in each other.
 const maxNesting = 16
 
-// requirement compiles an entry's attestors; nil when it has none.
-func (c *compiler) requirement(in *v1.ImageVerification, path *field.Path) *verify.Requirement {
+// requirement compiles an entry's attestors; nil when it has none. The first of them are as written, the others stand
+// for deprecated fields.
+func (c *compiler) requirement(in *v1.ImageVerification, path *field.Path, authored int) *verify.Requirement {
 	if len(in.Attestors) == 0 {
 		return nil
 	}
 	r := &verify.Requirement{AnyStatement: in.Type == v1.SigstoreBundle}
 	for i := range in.Attestors {
-		at := scope{entry: in, entryPath: path, path: path.Child("attestors").Index(i), shown: fmt.Sprintf(".attestors[%d]", i)}
+		at := scope{entry: in, entryPath: path, path: path.Child("attestors").Index(i), shown: fmt.Sprintf(".attestors[%d]", i),
+			shortcut: i >= authored}
 		r.Sets = append(r.Sets, c.set(&in.Attestors[i], at))
 	}
 	r.Fingerprint = verify.Fingerprint(r)
@@ -40,6 +42,7 @@ type scope struct {
 	shown     string      // its path in messages
 	depth     int
 	seen      map[string]bool // keys of the set, by their hint
+	shortcut  bool            // the set stands for deprecated fields of the entry
 }
 
 // set compiles one attestor set.
@@ -86,9 +89,9 @@ func (c *compiler) attestor(s *verify.Set, in *v1.Attestor, at scope, path *fiel
 	}
 	switch {
 	case in.Certificates != nil:
-		c.notYet(path.Child("certificates"))
+		c.certificates(s, in, at, path)
 	case in.Keyless != nil:
-		c.notYet(path.Child("keyless"))
+		c.keyless(s, in, at, path)
 	case in.Attestor != nil:
 		nested, err := decodeSet(in.Attestor.Raw)
 		if err != nil {
@@ -114,6 +117,18 @@ func decodeSet(raw []byte) (*v1.AttestorSet, error) {
 	return &set, nil
 }
 
+// base compiles what every kind of attestor has.
+func (c *compiler) base(in *v1.Attestor, sc scope, path *field.Path) verify.Attestor {
+	a := verify.Attestor{Annotations: sc.entry.Annotations}
+	at := sc.entryPath.Child("annotations")
+	if in.Annotations != nil {
+		a.Annotations, at = in.Annotations, path.Child("annotations")
+	}
+	c.noVariables(at, a.Annotations)
+	a.Repository = c.repository(in.Repository, path, sc)
+	return a
+}
+
 // keys compiles a static key attestor.
 func (c *compiler) keys(s *verify.Set, in *v1.Attestor, sc scope, path *field.Path) {
 	at, k := path.Child("keys"), in.Keys
@@ -129,13 +144,7 @@ func (c *compiler) keys(s *verify.Set, in *v1.Attestor, sc scope, path *field.Pa
 		}
 		return
 	}
-	base := verify.Attestor{Annotations: sc.entry.Annotations}
-	annotationsAt := sc.entryPath.Child("annotations")
-	if in.Annotations != nil {
-		base.Annotations, annotationsAt = in.Annotations, path.Child("annotations")
-	}
-	c.noVariables(annotationsAt, base.Annotations)
-	base.Repository = c.repository(in.Repository, path, sc)
+	base := c.base(in, sc, path)
 	algorithm, algorithmAt := k.SignatureAlgorithm, at.Child("signatureAlgorithm")
 	if algorithm == "" {
 		algorithm, algorithmAt = in.SignatureAlgorithm, path.Child("signatureAlgorithm")
@@ -243,16 +252,19 @@ func (c *compiler) rekor(a *verify.Attestor, in *v1.Rekor, path *field.Path) {
 	a.LogKeys = keys
 }
 
-// ctlog reads the timestamp authority. Certificate timestamps (SCTs) concern certificates only, never a static key;
-// the key of their log is checked all the same, so that a typing error does not wait for the day it is needed.
+// ctlog reads the certificate logs and the timestamp authority. The logs never concern a static key; their keys are
+// checked all the same, so that a typing error does not wait for the day they are needed.
 func (c *compiler) ctlog(a *verify.Attestor, in *v1.CTLog, path *field.Path) {
 	if in == nil {
 		return
 	}
+	a.IgnoreSCT = in.IgnoreSCT
 	if in.PubKey != "" {
-		if _, err := verify.ParseKeys(in.PubKey); err != nil {
+		keys, err := verify.ParseKeys(in.PubKey)
+		if err != nil {
 			c.errs = append(c.errs, field.Invalid(path.Child("pubkey"), clip(in.PubKey), err.Error()))
 		}
+		a.CTLogKeys = keys
 	}
 	if in.TSACertChain != "" {
 		chain, err := verify.ParseCertificates(in.TSACertChain)

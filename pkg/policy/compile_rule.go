@@ -170,6 +170,7 @@ func (c *compiler) entryAction(path *field.Path, a v1.EntryFailureAction) Action
 
 // entry compiles one verifyImages entry.
 func (c *compiler) entry(in *v1.ImageVerification, path *field.Path, rule string, fallback actions) *Entry {
+	authored := len(in.Attestors)
 	in = c.shortcuts(in, path)
 	e := &Entry{
 		MutateDigest: isTrue(in.MutateDigest), VerifyDigest: isTrue(in.VerifyDigest),
@@ -196,7 +197,7 @@ func (c *compiler) entry(in *v1.ImageVerification, path *field.Path, rule string
 	if len(in.AdditionalExtensions) > 0 {
 		c.notYet(path.Child("additionalExtensions"))
 	}
-	e.Requirement = c.requirement(in, path)
+	e.Requirement = c.requirement(in, path, authored)
 	c.entryWarnings(e, path, fallback)
 	return e
 }
@@ -217,28 +218,29 @@ func (c *compiler) entryWarnings(e *Entry, path *field.Path, fallback actions) {
 	}
 }
 
-// shortcuts turns the deprecated image and key into what they stand for, on a copy.
+// shortcuts turns the deprecated image, key and issuer into what they stand for, on a copy.
 func (c *compiler) shortcuts(in *v1.ImageVerification, path *field.Path) *v1.ImageVerification {
-	for _, f := range []struct{ name, value string }{{"roots", in.Roots}, {"issuer", in.Issuer}} {
-		if f.value != "" {
-			c.notYet(path.Child(f.name))
-		}
+	if in.Roots != "" && in.Issuer == "" {
+		c.notYet(path.Child("roots"))
 	}
 	if in.Subject != "" && in.Issuer == "" {
 		c.warn("%s: subject has no effect without issuer", path.Child("subject"))
 	}
-	if in.Image == "" && in.Key == "" {
+	if in.Image == "" && in.Key == "" && in.Issuer == "" {
 		return in
 	}
 	out := in.DeepCopy()
 	if in.Image != "" {
 		out.ImageReferences = append(out.ImageReferences, in.Image)
 	}
-	if in.Key != "" || len(in.Annotations) > 0 {
-		// Annotations without a key make an attestor of no kind, which is refused.
+	if in.Key != "" || in.Issuer != "" || len(in.Annotations) > 0 {
+		// Annotations without a key or an issuer make an attestor of no kind, which is refused.
 		attestor := v1.Attestor{Annotations: in.Annotations}
-		if in.Key != "" {
+		switch {
+		case in.Key != "":
 			attestor.Keys = &v1.StaticKeyAttestor{PublicKeys: in.Key}
+		case in.Issuer != "":
+			attestor.Keyless = &v1.KeylessAttestor{Issuer: in.Issuer, Subject: in.Subject, Roots: in.Roots}
 		}
 		out.Attestors = append(out.Attestors, v1.AttestorSet{Entries: []v1.Attestor{attestor}})
 	}

@@ -1,0 +1,110 @@
+package policy
+
+import (
+	"crypto"
+	"crypto/x509"
+	"fmt"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	v1 "github.com/signet-policy/signet/api/v1"
+	"github.com/signet-policy/signet/pkg/verify"
+)
+
+// certificates compiles a certificates attestor.
+func (c *compiler) certificates(s *verify.Set, in *v1.Attestor, sc scope, path *field.Path) {
+	at, k := path.Child("certificates"), in.Certificates
+	if k.Certificate == "" && k.CertificateChain == "" {
+		c.errs = append(c.errs, field.Invalid(at, "", "cert or certChain required"))
+		return
+	}
+	var cert *x509.Certificate
+	var chain []*x509.Certificate
+	var err error
+	if k.Certificate != "" {
+		if cert, err = verify.ParseCertificateText(k.Certificate); err != nil {
+			c.errs = append(c.errs, field.Invalid(at.Child("cert"), clip(k.Certificate), err.Error()))
+		}
+	}
+	if k.CertificateChain != "" {
+		if chain, err = verify.ParseChain(k.CertificateChain); err != nil {
+			c.errs = append(c.errs, field.Invalid(at.Child("certChain"), clip(k.CertificateChain), err.Error()))
+		}
+	}
+	a := c.base(in, sc, path)
+	a.Hash = c.certifiedHash(in, path)
+	a.Certificates = verify.NewCertificates(cert, chain)
+	c.rekor(&a, k.Rekor, at.Child("rekor"))
+	c.ctlog(&a, k.CTLog, at.Child("ctlog"))
+	s.Entries = append(s.Entries, verify.Entry{Path: fmt.Sprintf("%s.entries[%d].certificates", sc.shown, len(s.Entries)), Attestor: &a})
+}
+
+// keyless compiles a keyless attestor.
+func (c *compiler) keyless(s *verify.Set, in *v1.Attestor, sc scope, path *field.Path) {
+	at, k := path.Child("keyless"), in.Keyless
+	switch {
+	case k.Rekor != nil && k.Rekor.URL == "":
+		c.errs = append(c.errs, field.Required(at.Child("rekor", "url"), "An URL is required"))
+	case k.Rekor == nil && k.Roots == "" && !sc.shortcut:
+		c.errs = append(c.errs, field.Invalid(at, "", "Either Rekor URL or roots are required"))
+	}
+	for _, f := range []struct{ name, text string }{{"issuer", k.Issuer}, {"issuerRegExp", k.IssuerRegExp},
+		{"subject", k.Subject}, {"subjectRegExp", k.SubjectRegExp}, {"roots", k.Roots}} {
+		c.noVariable(at.Child(f.name), f.text)
+	}
+	c.noVariables(at.Child("additionalExtensions"), k.AdditionalExtensions)
+	identity, bad := verify.CompileIdentity(verify.IdentityText{Issuer: k.Issuer, IssuerRegExp: k.IssuerRegExp,
+		Subject: k.Subject, SubjectRegExp: k.SubjectRegExp, AdditionalExtensions: k.AdditionalExtensions})
+	for _, e := range bad {
+		where := at.Child(e.Field)
+		if e.Key != "" {
+			where = where.Key(e.Key)
+		}
+		c.errs = append(c.errs, field.Invalid(where, clip(e.Value), e.Err.Error()))
+	}
+	c.identityWarnings(k, at)
+	a := c.base(in, sc, path)
+	a.Hash = c.certifiedHash(in, path)
+	a.Keyless = &verify.Keyless{Identity: identity}
+	if k.Roots != "" {
+		roots, err := verify.ParseRoots(k.Roots)
+		if err != nil {
+			c.errs = append(c.errs, field.Invalid(at.Child("roots"), clip(k.Roots), err.Error()))
+		}
+		a.Keyless.Roots = roots
+	}
+	c.rekor(&a, k.Rekor, at.Child("rekor"))
+	c.ctlog(&a, k.CTLog, at.Child("ctlog"))
+	s.Entries = append(s.Entries, verify.Entry{Path: fmt.Sprintf("%s.entries[%d].keyless", sc.shown, len(s.Entries)), Attestor: &a})
+}
+
+// certifiedHash is the hash of signatures by a certificate's key. The schema writes sha256 into every attestor, so that
+// the text cannot be told from none; then the customary hash of the certificate's key is as good.
+func (c *compiler) certifiedHash(in *v1.Attestor, path *field.Path) crypto.Hash {
+	h, err := verify.ParseHash(in.SignatureAlgorithm)
+	if err != nil {
+		c.errs = append(c.errs, field.Invalid(path.Child("signatureAlgorithm"), in.SignatureAlgorithm, "Invalid signature algorithm provided"))
+	}
+	if h == crypto.SHA256 {
+		return 0
+	}
+	return h
+}
+
+// identityWarnings are about identities that let in more than their author may think.
+func (c *compiler) identityWarnings(k *v1.KeylessAttestor, at *field.Path) {
+	if k.Issuer == "" && k.IssuerRegExp == "" || k.Subject == "" && k.SubjectRegExp == "" {
+		c.warn("%s: without an issuer and a subject it does not restrict the signer", at)
+	}
+	for _, f := range []struct{ name, text string }{{"issuerRegExp", k.IssuerRegExp}, {"subjectRegExp", k.SubjectRegExp}} {
+		if f.text != "" && !(strings.HasPrefix(f.text, "^") && strings.HasSuffix(f.text, "$")) {
+			c.warn("%s: %q is not anchored: it also matches longer texts", at.Child(f.name), clip(f.text))
+		}
+	}
+	for _, f := range []struct{ name, text string }{{"issuer", k.Issuer}, {"subject", k.Subject}} {
+		if unanchored(f.text) {
+			c.warn("%s: %q is not anchored: it also matches longer names", at.Child(f.name), clip(f.text))
+		}
+	}
+}

@@ -71,7 +71,7 @@ func parseServeFlags(args []string, usage func(*flag.FlagSet)) (*serveFlags, err
 	fs.StringVar(&f.enableReporting, "enableReporting", "validate,mutate,mutateExisting,generate,imageVerify", "rule types that are reported; of these Signet has imageVerify")
 	fs.StringVar(&f.allowedResults, "allowedResults", "pass,fail,error,warn,skip", "results that are reported")
 	fs.StringVar(&f.omitEvents, "omitEvents", "", "event reasons that are not sent, such as PolicyApplied,PolicySkipped")
-	fs.IntVar(&f.maxQueuedEvents, "maxQueuedEvents", 1000, "reviews that may wait to be published before the oldest are dropped")
+	fs.IntVar(&f.maxQueuedEvents, "maxQueuedEvents", 1000, "reviews that may wait to be published; further ones are dropped and counted")
 	fs.BoolVar(&f.generateSuccessEvents, "generateSuccessEvents", false, "send an event for every pass")
 	if err := fs.Parse(args); err != nil {
 		return nil, err

@@ -3,6 +3,8 @@ package e2e
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -45,6 +47,7 @@ func playCorpus(t *testing.T, root string) {
 	u := newUser(t)
 	var mu sync.Mutex
 	places := map[string]*unstructured.Unstructured{} // the policies by case; nil for a refused one
+	notYet := map[string]bool{}                       // the refused policies that ask for what a later version evaluates
 	var chosen []corpus.Case
 	var g errgroup.Group
 	g.SetLimit(16)
@@ -69,12 +72,12 @@ func playCorpus(t *testing.T, root string) {
 			if err != nil && !(apierrors.IsBadRequest(err) || apierrors.IsForbidden(err)) {
 				return fmt.Errorf("%s: %w", c.Name, err)
 			}
-			if err != nil {
-				t.Logf("%s: %v", c.Name, err)
-				stored = nil
-			}
 			mu.Lock()
 			defer mu.Unlock()
+			if err != nil {
+				notYet[c.Name] = certified(c.Requirement.Signatures) && strings.Contains(err.Error(), "not evaluated by this version")
+				stored = nil
+			}
 			places[c.Name] = stored
 			return nil
 		})
@@ -114,6 +117,8 @@ func playCorpus(t *testing.T, root string) {
 			}
 			switch {
 			case got == c.Expected:
+			case places[c.Name] == nil && notYet[c.Name]:
+				t.Logf("this version does not evaluate what the case asks for: %s", c.Reason)
 			case c.Advisory:
 				t.Logf("%s, the corpus expects %s (%s): %s", got, c.Expected, c.Reason, why)
 			default:
@@ -121,4 +126,13 @@ func playCorpus(t *testing.T, root string) {
 			}
 		})
 	}
+}
+
+// certified tells whether certificates or certified identities are asked for, which not every version evaluates.
+func certified(sets []corpus.Set) bool {
+	return slices.ContainsFunc(sets, func(s corpus.Set) bool {
+		return slices.ContainsFunc(s.Attestors, func(a corpus.Attestor) bool {
+			return a.Keyless != nil || a.Certificates != nil || a.Nested != nil && certified([]corpus.Set{*a.Nested})
+		})
+	})
 }

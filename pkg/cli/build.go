@@ -18,7 +18,7 @@ func (j *judgement) report() *Report {
 	r := &Report{Image: j.flags.ref.String(), Rules: []Rule{}, explain: j.flags.command == explainCommand}
 	img := j.pinned()
 	r.Digest = img.Digest().String()
-	a := index(j.policies)
+	a := j.index()
 	opened := j.open(img)
 	for i := range j.results {
 		r.Rules = append(r.Rules, j.rule(&j.results[i], a, opened))
@@ -35,8 +35,8 @@ func (j *judgement) report() *Report {
 
 // conclude gives the verdict and the exit code.
 func (j *judgement) conclude(r *Report) {
-	if j.problem != nil {
-		r.Problem = j.problem.Text
+	if j.problem != nil && len(j.results) == 0 {
+		r.Problem = string(j.problem.Code) + ": " + j.problem.Text
 	}
 	if len(j.policies) == 0 {
 		r.exit = ExitVerified
@@ -79,47 +79,46 @@ func (j *judgement) pinned() image.Pinned {
 // attestors tell where attestors stand.
 type attestors map[*verify.Attestor][]standing
 
-// standing is an attestor's place in a rule. Equal requirements are judged once, for all rules that have them.
+// standing is an attestor's place in a rule.
 type standing struct {
-	rule        *policy.Rule
-	fingerprint string
-	path        string
+	rule *policy.Rule
+	path string
 }
 
-func index(policies []*policy.Policy) attestors {
+// index finds the attestors of the rules that have a result. The engine judges equal requirements by any one of them.
+func (j *judgement) index() attestors {
 	byRequirement := map[string][]*policy.Rule{}
 	requirements := map[*verify.Requirement]bool{}
-	for _, p := range policies {
-		for _, rule := range p.Rules {
-			for _, e := range rule.Entries {
-				if e.Requirement == nil {
-					continue
-				}
-				f := e.Requirement.Fingerprint
-				requirements[e.Requirement] = true
-				if !slices.Contains(byRequirement[f], rule) {
-					byRequirement[f] = append(byRequirement[f], rule)
-				}
+	for i := range j.results {
+		rule := j.results[i].Rule
+		for _, e := range rule.Entries {
+			if e.Requirement == nil {
+				continue
+			}
+			f := e.Requirement.Fingerprint
+			requirements[e.Requirement] = true
+			if !slices.Contains(byRequirement[f], rule) {
+				byRequirement[f] = append(byRequirement[f], rule)
 			}
 		}
 	}
 	a := attestors{}
 	for req := range requirements {
 		for i := range req.Sets {
-			a.set(&req.Sets[i], req.Fingerprint, byRequirement[req.Fingerprint])
+			a.set(&req.Sets[i], byRequirement[req.Fingerprint])
 		}
 	}
 	return a
 }
 
-func (a attestors) set(s *verify.Set, fingerprint string, rules []*policy.Rule) {
+func (a attestors) set(s *verify.Set, rules []*policy.Rule) {
 	for _, e := range s.Entries {
 		if e.Nested != nil {
-			a.set(e.Nested, fingerprint, rules)
+			a.set(e.Nested, rules)
 			continue
 		}
 		for _, rule := range rules {
-			a[e.Attestor] = append(a[e.Attestor], standing{rule, fingerprint, e.Path})
+			a[e.Attestor] = append(a[e.Attestor], standing{rule, e.Path})
 		}
 	}
 }

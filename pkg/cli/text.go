@@ -46,16 +46,19 @@ func cleanLines(s string) string {
 // page collects lines of a label and a value. Everything that comes in is cleaned.
 type page struct{ strings.Builder }
 
-const labelWidth = 13
+const labelWidth = 14
 
-// row writes a label and a value, whose further lines stand below its first.
+// row writes a label and a value.
 func (p *page) row(indent int, label, value string) {
-	for i, line := range strings.Split(value, "\n") {
-		if i > 0 {
-			label = ""
-		}
-		text := fmt.Sprintf("%*s%-*s%s", indent, "", labelWidth-indent, label, clean(strings.TrimSpace(line)))
-		p.WriteString(strings.TrimRight(text, " ") + "\n")
+	text := fmt.Sprintf("%*s%-*s%s", indent, "", labelWidth-indent, label, clean(value))
+	p.WriteString(strings.TrimRight(text, " ") + "\n")
+}
+
+// lines writes a label and a value whose line breaks are our own: its further lines stand below its first.
+func (p *page) lines(indent int, label, value string) {
+	for _, line := range strings.Split(value, "\n") {
+		p.row(indent, label, strings.TrimSpace(line))
+		label = ""
 	}
 }
 
@@ -89,7 +92,7 @@ func (r *Rule) text(p *page) {
 	p.title("%s/%s", r.Policy, r.Rule)
 	p.row(2, "status", r.Status+" ("+r.Action+")")
 	p.row(2, "reason", r.Reason)
-	p.row(2, "message", r.Message)
+	p.lines(2, "message", r.Message)
 	for _, s := range r.Signers {
 		p.row(2, "signer", who(s.KeyHint, s.Identity, s.Issuer))
 		p.row(2, "accepted by", s.Attestor)
@@ -109,7 +112,7 @@ func who(hint, identity, issuer string) string {
 	case issuer == "":
 		return identity
 	default:
-		return identity + ", vouched for by " + issuer
+		return identity + ", issuer " + issuer
 	}
 }
 
@@ -147,9 +150,9 @@ func count(candidates int) string {
 	case 0:
 		return "no candidates"
 	case 1:
-		return "1 candidate"
+		return "1 candidate; what it says of itself is proven only where it was accepted"
 	default:
-		return fmt.Sprintf("%d candidates", candidates)
+		return fmt.Sprintf("%d candidates; what they say of themselves is proven only where they were accepted", candidates)
 	}
 }
 

@@ -1,0 +1,95 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/signet-policy/signet/pkg/registry/registrytest"
+)
+
+// TestExplain compares what explain prints with testdata/explain; -update writes that anew. The registry stands for
+// ghcr.io, as a mirror does.
+func TestExplain(t *testing.T) {
+	t.Parallel()
+	const image = "ghcr.io/acme/"
+	key := []string{"--key", trustFile("trust/cosign.pub")}
+	root := []string{"--trusted-root", trustFile("trust/trusted_root.json")}
+	noLog := []string{"--insecure-ignore-tlog"}
+	cases := map[string]struct {
+		repository string
+		tag        string
+		args       [][]string
+		misbehave  func(*registrytest.Server)
+		exit       int
+	}{
+		"bundle by API":          {repository: "key-rekor1-v3-bundle", args: [][]string{key, root}},
+		"bundle by fallback tag": {repository: "key-rekor1-v3-bundle-fallback", args: [][]string{key, root}, misbehave: (*registrytest.Server).NoReferrersAPI},
+		"sig tag":                {repository: "key-rekor1-v2-legacy", args: [][]string{key, root}},
+		"no policy":              {repository: "key-rekor1-v2-legacy"},
+		"keyless with timestamp": {repository: "keyless-rekor2-tsa-v3-bundle"},
+		"workflow by sig tag":    {repository: "workflow-rekor1-v2-legacy"},
+		"two annotated":          {repository: "annotated-twice-v2-legacy", args: [][]string{key, noLog, {"-a", "no=where"}}, exit: ExitRefused},
+		"unsigned":               {repository: "unsigned", args: [][]string{key, noLog}, exit: ExitRefused},
+		"wrong key":              {repository: "key-rekor1-v3-bundle", args: [][]string{{"--key", trustFile("trust/other.pub")}, noLog}, exit: ExitRefused},
+		"registry refusing": {repository: "key-rekor1-v3-bundle", args: [][]string{key, noLog}, exit: ExitRefused, misbehave: func(s *registrytest.Server) {
+			s.Fault(registrytest.Match{Kind: registrytest.Referrers}, registrytest.Status(403, "DENIED"))
+		}},
+		"unauthorized": {repository: "key-rekor1-v3-bundle", args: [][]string{key, noLog}, exit: ExitRefused, misbehave: func(s *registrytest.Server) {
+			s.Fault(registrytest.Match{}, registrytest.Status(401, "UNAUTHORIZED", "WWW-Authenticate", `Basic realm="x"`))
+		}},
+		"tag missing": {repository: "key-rekor1-v3-bundle", tag: "gone", args: [][]string{key, noLog}, exit: ExitRefused},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := stocked(t, "acme/"+tc.repository)
+			if tc.misbehave != nil {
+				tc.misbehave(s)
+			}
+			dir := t.TempDir()
+			s.WriteHostsToml(dir, "ghcr.io")
+			tag := tc.tag
+			if tag == "" {
+				tag = "v1"
+			}
+			args := []string{"explain", image + tc.repository + ":" + tag, "--registry-config-dir", dir}
+			for _, more := range tc.args {
+				args = append(args, more...)
+			}
+			got := call(t, args...)
+			if got.exit != tc.exit || got.stderr != "" {
+				t.Errorf("exit %d, want %d: %s", got.exit, tc.exit, got.stderr)
+			}
+			if strings.Contains(got.stdout, "secret words") {
+				t.Error("words of the registry are in the output")
+			}
+			golden(t, "explain/"+strings.ReplaceAll(name, " ", "-")+".txt", strings.ReplaceAll(got.stdout, s.Host(), "mirror.test"))
+		})
+	}
+}
+
+// golden compares an output with a file of testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(string(want), got); d != "" {
+		t.Errorf("%s: run go test ./pkg/cli -update if this is meant\n%s", path, d)
+	}
+}

@@ -72,6 +72,8 @@ func (f *flags) attestor() (*v1.Attestor, string, error) {
 		a = &v1.Attestor{Certificates: c, SignatureAlgorithm: f.signatureAlgorithm}
 	case f.byIdentity():
 		rule = "identity"
+		// The contract wants an address with an identity; only the proof that a signature carries is looked at.
+		rekor.URL = "https://rekor.sigstore.dev"
 		a = &v1.Attestor{SignatureAlgorithm: f.signatureAlgorithm, Keyless: &v1.KeylessAttestor{
 			Subject: f.identity, SubjectRegExp: f.identityRegexp, Issuer: f.issuer, IssuerRegExp: f.issuerRegexp,
 			Rekor: rekor, CTLog: ctlog,

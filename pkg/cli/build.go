@@ -176,16 +176,18 @@ func (j *judgement) rule(r *engine.Result, a attestors, places []opened) Rule {
 // signer describes an accepted candidate. Of what it says of itself only what the accepting attestor checked is taken.
 func signer(t *trial, path string, places []opened) Signer {
 	s := Signer{Attestor: path}
-	if t.attestor.Key != nil {
-		s.KeyHint = verify.KeyHint(t.attestor.Key)
-	}
 	c := candidateOf(t, places)
 	if c == nil {
 		return s
 	}
 	s.Place, s.Manifest = c.Artifact.Place, c.Artifact.Manifest.String()
 	d := sigstore.Describe(c)
-	if t.attestor.Key == nil && d.Certificate != nil {
+	switch a := t.attestor; {
+	case a.Key != nil:
+		s.KeyHint = verify.KeyHint(a.Key)
+	case a.Certificates != nil && a.Certificates.Leaf != nil:
+		s.KeyHint = verify.KeyHint(a.Certificates.Leaf.PublicKey)
+	case d.Certificate != nil:
 		s.Identity, s.Issuer, s.KeyHint = d.Certificate.Subject, d.Certificate.Issuer, d.KeyHint
 	}
 	// With several entries it is not known which of them was found good.

@@ -31,10 +31,14 @@ func TestExplain(t *testing.T) {
 		"sig tag":                {repository: "key-rekor1-v2-legacy", args: [][]string{key, root}},
 		"no policy":              {repository: "key-rekor1-v2-legacy"},
 		"keyless with timestamp": {repository: "keyless-rekor2-tsa-v3-bundle"},
-		"workflow by sig tag":    {repository: "workflow-rekor1-v2-legacy"},
-		"two annotated":          {repository: "annotated-twice-v2-legacy", args: [][]string{key, noLog, {"-a", "no=where"}}, exit: ExitRefused},
-		"unsigned":               {repository: "unsigned", args: [][]string{key, noLog}, exit: ExitRefused},
-		"wrong key":              {repository: "key-rekor1-v3-bundle", args: [][]string{{"--key", trustFile("trust/other.pub")}, noLog}, exit: ExitRefused},
+		"identity": {repository: "keyless-rekor1-v3-bundle", args: [][]string{root,
+			{"--certificate-identity", "dev@example.test", "--certificate-oidc-issuer", "https://oidc.example.test"}}},
+		"other identity": {repository: "keyless-rekor1-v3-bundle", exit: ExitRefused, args: [][]string{root,
+			{"--certificate-identity", "dev@example.org", "--certificate-oidc-issuer", "https://oidc.example.test"}}},
+		"workflow by sig tag": {repository: "workflow-rekor1-v2-legacy"},
+		"two annotated":       {repository: "annotated-twice-v2-legacy", args: [][]string{key, noLog, {"-a", "no=where"}}, exit: ExitRefused},
+		"unsigned":            {repository: "unsigned", args: [][]string{key, noLog}, exit: ExitRefused},
+		"wrong key":           {repository: "key-rekor1-v3-bundle", args: [][]string{{"--key", trustFile("trust/other.pub")}, noLog}, exit: ExitRefused},
 		"registry refusing": {repository: "key-rekor1-v3-bundle", args: [][]string{key, noLog}, exit: ExitRefused, misbehave: func(s *registrytest.Server) {
 			s.Fault(registrytest.Match{Kind: registrytest.Referrers}, registrytest.Status(403, "DENIED"))
 		}},

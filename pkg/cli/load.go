@@ -34,7 +34,9 @@ func load(f *flags) (*loaded, error) {
 		if err != nil || p == nil {
 			return l, err
 		}
-		return l, l.cluster(p, "the policy that the flags stand for")
+		err = l.cluster(p, "the policy that the flags stand for")
+		l.warnings = nil // they are for authors of policies
+		return l, err
 	}
 	schema, err := readDefaults()
 	if err != nil {

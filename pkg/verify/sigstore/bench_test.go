@@ -39,7 +39,9 @@ func BenchmarkVerify(b *testing.B) {
 	wanted := map[string]string{
 		"key-notlog/v3-legacy": "legacy", "key-notlog/v3-bundle": "bundle", "message-signature": "bundle-message",
 		"key-rekor1/v3-legacy": "legacy-rekor1", "key-rekor1/v3-bundle": "bundle-rekor1", "key-rekor2/v3-bundle": "bundle-rekor2",
-		"key-tsa/v3-bundle": "bundle-tsa",
+		"key-tsa/v3-bundle": "bundle-tsa", "keyless/rekor1-v3-legacy": "keyless-legacy-rekor1",
+		"keyless/rekor1-v3-bundle": "keyless-bundle-rekor1", "keyless/rekor2-tsa-v3-bundle": "keyless-bundle-rekor2-tsa",
+		"keyless/tsa-v3-bundle": "keyless-bundle-tsa", "cert/v3-bundle": "certificate-bundle", "cert/v3-legacy": "certificate-legacy",
 	}
 	for _, c := range cases {
 		name, ok := wanted[c.Name]

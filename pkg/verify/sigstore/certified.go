@@ -115,17 +115,22 @@ func readNames(says *verify.Certified, der []byte) error {
 
 // otherName reads a name of a kind of its own. One of a kind that is not known is shown by its number, and matches nothing.
 func otherName(der []byte) (string, error) {
+	malformed := errors.New("malformed name")
 	var other struct {
 		ID    asn1.ObjectIdentifier
-		Value asn1.RawValue `asn1:"explicit,tag:0"`
+		Value asn1.RawValue
 	}
 	if rest, err := asn1.UnmarshalWithParams(der, &other, "tag:0"); err != nil || len(rest) > 0 {
-		return "", errors.New("malformed name")
+		return "", malformed
 	}
-	if !other.ID.Equal(oidOtherName) || other.Value.Tag != asn1.TagUTF8String || other.Value.Class != asn1.ClassUniversal {
-		return other.ID.String() + ":" + hex.EncodeToString(other.Value.Bytes), nil
+	var value asn1.RawValue
+	if rest, err := asn1.Unmarshal(other.Value.Bytes, &value); err != nil || len(rest) > 0 {
+		return "", malformed
 	}
-	return string(other.Value.Bytes), nil
+	if !other.ID.Equal(oidOtherName) || value.Tag != asn1.TagUTF8String || value.Class != asn1.ClassUniversal {
+		return other.ID.String() + ":" + hex.EncodeToString(value.Bytes), nil
+	}
+	return string(value.Bytes), nil
 }
 
 // formed tells whether a name is written in the form of its kind. A certificate authority that was talked into a name of

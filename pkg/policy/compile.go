@@ -280,8 +280,10 @@ func (c *compiler) notYet(path *field.Path) {
 // noVariable refuses a text that holds a variable, which this version does not substitute.
 func (c *compiler) noVariable(path *field.Path, s string) {
 	if hasVariable(s) {
-		c.errs = append(c.errs, field.Invalid(path, s, "variables are not evaluated by this version of Signet"))
+		c.errs = append(c.errs, field.Invalid(path, s, variableProblem))
 	}
 }
+
+const variableProblem = "variables are not evaluated by this version of Signet"
 
 func hasVariable(s string) bool { return strings.Contains(s, "{{") || strings.Contains(s, "$(") }

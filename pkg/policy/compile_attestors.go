@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"crypto"
 	"errors"
 	"fmt"
 	"maps"
@@ -155,6 +156,7 @@ func (c *compiler) keys(s *verify.Set, in *v1.Attestor, sc scope, path *field.Pa
 	}
 	c.rekor(&base, k.Rekor, at.Child("rekor"))
 	c.ctlog(&base, k.CTLog, at.Child("ctlog"))
+	base.IgnoreSCT, base.CTLogKeys = false, nil // so that they do not tell equal requirements apart
 
 	publicKeys := at.Child("publicKeys")
 	if problem := notPEM(k.PublicKeys); problem != "" {
@@ -163,19 +165,33 @@ func (c *compiler) keys(s *verify.Set, in *v1.Attestor, sc scope, path *field.Pa
 	}
 	keys, err := verify.ParseKeys(k.PublicKeys)
 	if err != nil {
-		c.errs = append(c.errs, field.Invalid(publicKeys, clip(k.PublicKeys), err.Error()))
+		c.badMaterial(publicKeys, k.PublicKeys, err)
 		return
 	}
 	for _, key := range keys {
 		a := base
 		a.Key = key
-		id := verify.KeyHint(key)
-		if sc.seen[id] {
-			c.warn("%s: the same key stands in two entries of one set, so that one signature by it counts twice", path)
-		}
-		sc.seen[id] = true
+		c.twice(sc, key, path)
 		s.Entries = append(s.Entries, verify.Entry{Path: fmt.Sprintf("%s.entries[%d].keys", sc.shown, len(s.Entries)), Attestor: &a})
 	}
+}
+
+// twice warns of a key that stood in the set before, however it was spelled.
+func (c *compiler) twice(sc scope, key crypto.PublicKey, path *field.Path) {
+	id := verify.KeyHint(key)
+	if sc.seen[id] {
+		c.warn("%s: the same key stands in two entries of one set, so that one signature by it counts twice", path)
+	}
+	sc.seen[id] = true
+}
+
+// badMaterial reports keys or certificates that cannot be read.
+func (c *compiler) badMaterial(path *field.Path, text string, err error) {
+	problem := err.Error()
+	if hasVariable(text) {
+		problem = variableProblem
+	}
+	c.errs = append(c.errs, field.Invalid(path, clip(text), problem))
 }
 
 // notPEM says what is wrong with a key that is no PEM text; empty for one that may be.
@@ -185,7 +201,7 @@ func notPEM(s string) string {
 	case strings.HasPrefix(text, "-----BEGIN"):
 		return ""
 	case hasVariable(text):
-		return "variables are not evaluated by this version of Signet"
+		return variableProblem
 	}
 	for _, scheme := range []string{"k8s://", "awskms://", "azurekms://", "gcpkms://", "hashivault://"} {
 		if strings.HasPrefix(text, scheme) {
@@ -247,7 +263,7 @@ func (c *compiler) rekor(a *verify.Attestor, in *v1.Rekor, path *field.Path) {
 	}
 	keys, err := verify.ParseKeys(in.PubKey)
 	if err != nil {
-		c.errs = append(c.errs, field.Invalid(path.Child("pubkey"), clip(in.PubKey), err.Error()))
+		c.badMaterial(path.Child("pubkey"), in.PubKey, err)
 	}
 	a.LogKeys = keys
 }
@@ -262,14 +278,14 @@ func (c *compiler) ctlog(a *verify.Attestor, in *v1.CTLog, path *field.Path) {
 	if in.PubKey != "" {
 		keys, err := verify.ParseKeys(in.PubKey)
 		if err != nil {
-			c.errs = append(c.errs, field.Invalid(path.Child("pubkey"), clip(in.PubKey), err.Error()))
+			c.badMaterial(path.Child("pubkey"), in.PubKey, err)
 		}
 		a.CTLogKeys = keys
 	}
 	if in.TSACertChain != "" {
 		chain, err := verify.ParseCertificates(in.TSACertChain)
 		if err != nil {
-			c.errs = append(c.errs, field.Invalid(path.Child("tsaCertChain"), clip(in.TSACertChain), err.Error()))
+			c.badMaterial(path.Child("tsaCertChain"), in.TSACertChain, err)
 		}
 		a.TSAChain = chain
 	}

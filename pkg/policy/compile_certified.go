@@ -24,12 +24,14 @@ func (c *compiler) certificates(s *verify.Set, in *v1.Attestor, sc scope, path *
 	var err error
 	if k.Certificate != "" {
 		if cert, err = verify.ParseCertificateText(k.Certificate); err != nil {
-			c.errs = append(c.errs, field.Invalid(at.Child("cert"), clip(k.Certificate), err.Error()))
+			c.badMaterial(at.Child("cert"), k.Certificate, err)
+		} else {
+			c.twice(sc, cert.PublicKey, path)
 		}
 	}
 	if k.CertificateChain != "" {
 		if chain, err = verify.ParseChain(k.CertificateChain); err != nil {
-			c.errs = append(c.errs, field.Invalid(at.Child("certChain"), clip(k.CertificateChain), err.Error()))
+			c.badMaterial(at.Child("certChain"), k.CertificateChain, err)
 		}
 	}
 	a := c.base(in, sc, path)
@@ -50,7 +52,7 @@ func (c *compiler) keyless(s *verify.Set, in *v1.Attestor, sc scope, path *field
 		c.errs = append(c.errs, field.Invalid(at, "", "Either Rekor URL or roots are required"))
 	}
 	for _, f := range []struct{ name, text string }{{"issuer", k.Issuer}, {"issuerRegExp", k.IssuerRegExp},
-		{"subject", k.Subject}, {"subjectRegExp", k.SubjectRegExp}, {"roots", k.Roots}} {
+		{"subject", k.Subject}, {"subjectRegExp", k.SubjectRegExp}} {
 		c.noVariable(at.Child(f.name), f.text)
 	}
 	c.noVariables(at.Child("additionalExtensions"), k.AdditionalExtensions)
@@ -70,7 +72,7 @@ func (c *compiler) keyless(s *verify.Set, in *v1.Attestor, sc scope, path *field
 	if k.Roots != "" {
 		roots, err := verify.ParseRoots(k.Roots)
 		if err != nil {
-			c.errs = append(c.errs, field.Invalid(at.Child("roots"), clip(k.Roots), err.Error()))
+			c.badMaterial(at.Child("roots"), k.Roots, err)
 		}
 		a.Keyless.Roots = roots
 	}

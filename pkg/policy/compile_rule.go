@@ -226,6 +226,9 @@ func (c *compiler) shortcuts(in *v1.ImageVerification, path *field.Path) *v1.Ima
 	if in.Subject != "" && in.Issuer == "" {
 		c.warn("%s: subject has no effect without issuer", path.Child("subject"))
 	}
+	if in.Key != "" && in.Issuer != "" {
+		c.warn("%s: issuer, subject and roots have no effect beside key", path.Child("issuer"))
+	}
 	if in.Image == "" && in.Key == "" && in.Issuer == "" {
 		return in
 	}

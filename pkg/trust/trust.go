@@ -3,6 +3,7 @@
 package trust
 
 import (
+	"context"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/hex"
@@ -64,8 +65,8 @@ func Public() *Source {
 	}
 }
 
-// Material is the parsed root. The caller must not change what it holds.
-func (s *Source) Material() (root.TrustedMaterial, error) {
+// Material is the parsed root. The caller must not change what it holds. It never waits.
+func (s *Source) Material(context.Context) (root.TrustedMaterial, error) {
 	if s == nil {
 		return nil, errors.New("no trusted root is configured")
 	}

@@ -18,7 +18,7 @@ func TestPublic(t *testing.T) {
 	if diff := cmp.Diff("6494e21ea73fa7ee769f85f57d5a3e6a08725eae1e38c755fc3517c9e6bc0b66", s.Generation()); diff != "" {
 		t.Errorf("the shipped root is not the published one (-want +got):\n%s", diff)
 	}
-	m, err := s.Material()
+	m, err := s.Material(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func TestPublic(t *testing.T) {
 	if len(m.TimestampingAuthorities()) != 1 || len(m.FulcioCertificateAuthorities()) != 2 || len(m.CTLogs()) != 2 {
 		t.Error("an authority or certificate log is missing")
 	}
-	again, _ := s.Material()
+	again, _ := s.Material(t.Context())
 	if again != m {
 		t.Error("the root was parsed twice")
 	}
@@ -90,7 +90,7 @@ func TestFromFile(t *testing.T) {
 func TestNone(t *testing.T) {
 	t.Parallel()
 	var s *trust.Source
-	if m, err := s.Material(); err == nil || m != nil {
+	if m, err := s.Material(t.Context()); err == nil || m != nil {
 		t.Error("material without a root")
 	}
 	if s.Generation() == "" || s.Generation() == trust.Public().Generation() {

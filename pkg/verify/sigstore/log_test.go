@@ -250,7 +250,7 @@ func TestLogTrust(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	root, err := source.Material()
+	root, err := source.Material(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

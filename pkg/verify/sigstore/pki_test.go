@@ -1,6 +1,7 @@
 package sigstore_test
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/rand"
@@ -170,8 +171,8 @@ func (m *material) CTLogs() map[string]*root.TransparencyLog                  { 
 func (m *material) TimestampingAuthorities() []root.TimestampingAuthority     { return m.stamps }
 
 // Material and Generation make it a Source.
-func (m *material) Material() (root.TrustedMaterial, error) { return m, nil }
-func (m *material) Generation() string                      { return "test" }
+func (m *material) Material(context.Context) (root.TrustedMaterial, error) { return m, nil }
+func (m *material) Generation() string                                     { return "test" }
 
 func logID(t testing.TB, key *ecdsa.PrivateKey) string {
 	t.Helper()

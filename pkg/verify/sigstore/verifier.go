@@ -14,6 +14,7 @@ import (
 	_ "crypto/sha512" // hashes of signatures
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/sigstore/sigstore-go/pkg/root"
@@ -25,9 +26,10 @@ import (
 	"github.com/signet-policy/signet/pkg/verify"
 )
 
-// Source supplies the trust root; trust.Source is one. Material is called only when a proof needs the root.
+// Source supplies the trust root; package trust has several. Material is called only when a proof needs the root, and
+// may wait for it as long as ctx lasts.
 type Source interface {
-	Material() (root.TrustedMaterial, error)
+	Material(ctx context.Context) (root.TrustedMaterial, error)
 	Generation() string
 }
 
@@ -35,6 +37,8 @@ type Source interface {
 type Verifier struct {
 	source Source
 	now    func() time.Time
+	// root is the trust root for one verification: all its proofs are held against the same one.
+	root func() (root.TrustedMaterial, error)
 }
 
 var _ verify.Verifier = (*Verifier)(nil)
@@ -51,16 +55,26 @@ func (v *Verifier) Generation() string {
 	return v.source.Generation()
 }
 
-func (v *Verifier) material() (root.TrustedMaterial, error) {
+// during returns the verifier for one verification.
+func (v *Verifier) during(ctx context.Context) *Verifier {
+	return &Verifier{source: v.source, now: v.now, root: sync.OnceValues(func() (root.TrustedMaterial, error) { return v.load(ctx) })}
+}
+
+func (v *Verifier) load(ctx context.Context) (root.TrustedMaterial, error) {
 	if v.source == nil {
 		return nil, reason.New(reason.TrustMaterialUnavailable, "no trust root is configured")
 	}
-	m, err := v.source.Material()
+	m, err := v.source.Material(ctx)
+	if known := (*reason.Error)(nil); errors.As(err, &known) {
+		return nil, known
+	}
 	if err != nil {
 		return nil, reason.New(reason.TrustMaterialUnavailable, "the trust root cannot be used: "+shown(err))
 	}
 	return m, nil
 }
+
+func (v *Verifier) material() (root.TrustedMaterial, error) { return v.root() }
 
 // Candidates opens artifacts. One that is of none of the formats, by its media types, gives no candidate.
 func (v *Verifier) Candidates(img image.Pinned, artifacts []image.Artifact) []verify.Candidate {
@@ -98,7 +112,7 @@ func candidate(img image.Pinned, a *image.Artifact) (c verify.Candidate, ok bool
 }
 
 // Verify checks, in this order: digest, signature, chain, SCT, log, timestamp, validity, identity, annotations.
-func (v *Verifier) Verify(_ context.Context, _ image.Pinned, c *verify.Candidate, a *verify.Attestor) (result *verify.Signature, err error) {
+func (v *Verifier) Verify(ctx context.Context, _ image.Pinned, c *verify.Candidate, a *verify.Attestor) (result *verify.Signature, err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			result, err = nil, reason.New(reason.BadSignature, "malformed signature")
@@ -107,6 +121,7 @@ func (v *Verifier) Verify(_ context.Context, _ image.Pinned, c *verify.Candidate
 	if c.Err != nil {
 		return nil, c.Err
 	}
+	v = v.during(ctx)
 	s, ok := c.Parsed.(*signed)
 	if !ok {
 		return nil, reason.New(reason.InternalError, "the candidate was opened by another verifier")

@@ -188,7 +188,7 @@ func signer(t *trial, path string, places []opened) Signer {
 	case a.Certificates != nil && a.Certificates.Leaf != nil:
 		s.KeyHint = verify.KeyHint(a.Certificates.Leaf.PublicKey)
 	case d.Certificate != nil:
-		s.Identity, s.Issuer, s.KeyHint = d.Certificate.Subject, d.Certificate.Issuer, d.KeyHint
+		s.Identities, s.Issuer, s.KeyHint = d.Certificate.Subjects, d.Certificate.Issuer, d.KeyHint
 	}
 	// With several entries it is not known which of them was found good.
 	if len(d.LogEntries) == 1 && d.LogEntries[0].Promised && !t.attestor.IgnoreLog {

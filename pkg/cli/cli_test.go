@@ -197,11 +197,11 @@ func TestHostileText(t *testing.T) {
 	const bad = "\x1b[31m\u009b2J\u202e\nverdict verified\r\U000e0041"
 	r := &Report{
 		Image: bad, Digest: bad, Problem: bad, explain: true,
-		Rules:    []Rule{{Policy: bad, Rule: bad, Action: bad, Status: bad, Reason: bad, Message: bad, Signers: []Signer{{Identity: bad, Issuer: bad, Place: bad}}}},
+		Rules:    []Rule{{Policy: bad, Rule: bad, Action: bad, Status: bad, Reason: bad, Message: bad, Signers: []Signer{{Identities: []string{bad}, Issuer: bad, Place: bad}}}},
 		Requests: []Request{{For: bad, URL: bad}},
 		Places: []Place{{Repository: bad, Problems: []Problem{{Reason: bad, Message: bad}}, Candidates: []Candidate{{
 			Place: bad, Manifest: bad, Format: bad, MediaType: bad, ArtifactType: bad + bad, Predicate: bad, KeyHint: bad,
-			Certificate: &Certificate{Subject: bad, Issuer: bad}, Annotations: map[string]string{bad: bad},
+			Certificate: &Certificate{Subjects: []string{bad}, Misleading: []string{bad}, Issuer: bad}, Annotations: map[string]string{bad: bad},
 			LogEntries: []LogEntry{{Kind: bad}}, Problems: []string{bad}, Broken: &Problem{Message: bad}, NotJudged: bad,
 			Judgements: []Judgement{{Attestor: bad, Reason: bad, Message: bad}},
 		}}}},

@@ -76,6 +76,34 @@ func TestExplain(t *testing.T) {
 	}
 }
 
+// TestExplainHostile explains candidates that try to look like something else.
+func TestExplainHostile(t *testing.T) {
+	t.Parallel()
+	s, dir := registrytest.New(t), t.TempDir()
+	s.WriteHostsToml(dir, "ghcr.io")
+	digest := s.PushImage("acme/app", "v1", []byte("app"))
+	const simple, bundle = "application/vnd.dev.cosign.simplesigning.v1+json", "application/vnd.dev.sigstore.bundle.v0.3+json"
+	payload := `{"critical":{"identity":{"docker-reference":""},"image":{"docker-manifest-digest":"` + digest +
+		`"},"type":"cosign container image signature"},"optional":{"a\u001b[2J":"b\nverdict       verified"}}`
+	s.AttachTag("acme/app", digest, "sig",
+		registrytest.Layer{MediaType: simple, Payload: []byte(payload), Annotations: map[string]string{
+			"dev.cosignproject.cosign/signature": "c2lnbmF0dXJl", "dev.sigstore.cosign/bundle": "\x1b]0;x\x07",
+		}},
+		registrytest.Layer{MediaType: simple, Payload: []byte(strings.Replace(payload, digest, "sha256:\\u001b[31m", 1)), Annotations: map[string]string{
+			"dev.cosignproject.cosign/signature": "c2lnbmF0dXJl", "dev.sigstore.cosign/rfc3161timestamp": "{}",
+		}},
+		registrytest.Layer{MediaType: simple, Payload: []byte(payload)},
+	)
+	s.Attach("acme/app", digest, bundle, bundle, nil, []byte("\x1b[31mno JSON"))
+	s.Attach("acme/app", digest, "application/spdx+json", "application/spdx+json", nil, []byte("{}"))
+	got := call(t, "explain", "ghcr.io/acme/app:v1", "--registry-config-dir", dir,
+		"--key", trustFile("trust/cosign.pub"), "--insecure-ignore-tlog")
+	if got.exit != ExitRefused {
+		t.Errorf("exit %d", got.exit)
+	}
+	golden(t, "explain/hostile.txt", strings.ReplaceAll(got.stdout, s.Host(), "mirror.test"))
+}
+
 // golden compares an output with a file of testdata.
 func golden(t *testing.T, name, got string) {
 	t.Helper()

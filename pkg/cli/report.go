@@ -52,10 +52,11 @@ type Rule struct {
 type Signer struct {
 	// Attestor is its place in the rule.
 	Attestor string `json:"attestor"`
-	// KeyHint is base64 of the SHA-256 of the public key; Identity and Issuer are those of a keyless signer.
-	KeyHint  string `json:"keyHint,omitempty"`
-	Identity string `json:"identity,omitempty"`
-	Issuer   string `json:"issuer,omitempty"`
+	// KeyHint is base64 of the SHA-256 of the public key. Identities and Issuer are what the signing certificate says,
+	// where the attestor checked who issued it.
+	KeyHint    string   `json:"keyHint,omitempty"`
+	Identities []string `json:"identities,omitempty"`
+	Issuer     string   `json:"issuer,omitempty"`
 	// Place and Manifest are where the signature was found.
 	Place    string `json:"place"`
 	Manifest string `json:"manifest"`
@@ -117,10 +118,12 @@ type Candidate struct {
 
 // Certificate is what a signing certificate says.
 type Certificate struct {
-	Subject   string    `json:"subject"`
-	Issuer    string    `json:"issuer,omitempty"`
-	NotBefore time.Time `json:"notBefore"`
-	NotAfter  time.Time `json:"notAfter"`
+	Subjects []string `json:"subjects,omitempty"`
+	Issuer   string   `json:"issuer,omitempty"`
+	// Misleading are names that are written like another kind of name, and match nothing.
+	Misleading []string  `json:"misleading,omitempty"`
+	NotBefore  time.Time `json:"notBefore"`
+	NotAfter   time.Time `json:"notAfter"`
 }
 
 // LogEntry is what a transparency log entry says.

@@ -94,7 +94,7 @@ func (r *Rule) text(p *page) {
 	p.row(2, "reason", r.Reason)
 	p.lines(2, "message", r.Message)
 	for _, s := range r.Signers {
-		p.row(2, "signer", who(s.KeyHint, s.Identity, s.Issuer))
+		p.row(2, "signer", who(s.KeyHint, s.Identities, s.Issuer))
 		p.row(2, "accepted by", s.Attestor)
 		p.row(2, "found at", s.Place)
 		if s.LoggedAt != nil {
@@ -103,17 +103,18 @@ func (r *Rule) text(p *page) {
 	}
 }
 
-func who(hint, identity, issuer string) string {
+func who(hint string, identities []string, issuer string) string {
+	text := strings.Join(identities, ", ")
 	switch {
-	case identity == "" && hint != "":
+	case text == "" && hint != "":
 		return "key " + hint
-	case identity == "":
-		return "without a name"
-	case issuer == "":
-		return identity
-	default:
-		return identity + ", issuer " + issuer
+	case text == "":
+		text = "without a name"
 	}
+	if issuer != "" {
+		text += ", issuer " + issuer
+	}
+	return text
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
@@ -167,7 +168,10 @@ func (c *Candidate) text(p *page, n int) {
 	p.optional(2, "predicate", c.Predicate)
 	p.optional(2, "key", c.KeyHint)
 	if x := c.Certificate; x != nil {
-		p.row(2, "certificate", who("", x.Subject, x.Issuer)+", valid "+stamp(x.NotBefore)+" to "+stamp(x.NotAfter))
+		for _, name := range x.Misleading {
+			p.row(2, "misleading", name)
+		}
+		p.row(2, "certificate", who("", x.Subjects, x.Issuer)+", valid "+stamp(x.NotBefore)+" to "+stamp(x.NotAfter))
 	}
 	for _, k := range slices.Sorted(maps.Keys(c.Annotations)) {
 		p.row(2, "annotation", k+"="+c.Annotations[k])

@@ -4,11 +4,11 @@ import (
 	"cmp"
 	"crypto/x509"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/digitorus/timestamp"
-	"github.com/sigstore/sigstore-go/pkg/fulcio/certificate"
 
 	"github.com/signet-policy/signet/pkg/verify"
 )
@@ -36,10 +36,12 @@ type Description struct {
 
 // Certificate is what a signing certificate says.
 type Certificate struct {
-	// Subject is the identity: the alternative name, or else the subject.
-	Subject string
-	// Issuer is the OIDC issuer that vouched for the identity; empty for a certificate that is not Fulcio's.
-	Issuer              string
+	// Subjects are the identities: the alternative names as they are compared with policies, or else the subject.
+	Subjects []string
+	// Issuer is the OIDC issuer that vouched for the identities; empty for a certificate that is not Fulcio's.
+	Issuer string
+	// Misleading are names that are written like another kind of name, and match nothing.
+	Misleading          []string
 	NotBefore, NotAfter time.Time
 }
 
@@ -75,6 +77,9 @@ func Describe(c *verify.Candidate) (d Description) {
 	}
 	if s.certificate != nil {
 		d.Certificate = describeCertificate(s.certificate)
+		if err := certified(s.certificate).Err; err != nil {
+			d.Problems = append(d.Problems, "certificate: "+shown(err))
+		}
 		d.KeyHint = cmp.Or(d.KeyHint, verify.KeyHint(s.certificate.PublicKey))
 	}
 	d.describeLog(s)
@@ -95,11 +100,17 @@ func format(c *verify.Candidate) string {
 	}
 }
 
+// describeCertificate reads the names as the verifier does, so that nobody is shown another name than the one judged.
 func describeCertificate(c *x509.Certificate) *Certificate {
-	d := &Certificate{Subject: c.Subject.String(), NotBefore: c.NotBefore, NotAfter: c.NotAfter}
-	summary, err := certificate.SummarizeCertificate(c)
-	if err == nil {
-		d.Subject, d.Issuer = cmp.Or(summary.SubjectAlternativeName, d.Subject), summary.Issuer
+	says := certified(c)
+	d := &Certificate{Issuer: says.Issuer, Misleading: says.Misleading, NotBefore: c.NotBefore.UTC(), NotAfter: c.NotAfter.UTC()}
+	for _, name := range says.Subjects {
+		if !slices.Contains(says.Misleading, name) {
+			d.Subjects = append(d.Subjects, name)
+		}
+	}
+	if len(says.Subjects) == 0 && len(c.Subject.Names) > 0 {
+		d.Subjects = []string{c.Subject.String()}
 	}
 	return d
 }

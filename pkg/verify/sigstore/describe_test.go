@@ -35,7 +35,7 @@ func TestDescribe(t *testing.T) {
 		"acme/key-tsa-v2-legacy": {Format: "cosign simple signing", Timestamps: []time.Time{{}}},
 		"acme/keyless-rekor1-v3-bundle": {
 			Format: "Sigstore bundle", Predicate: predicate,
-			Certificate: &sigstore.Certificate{Subject: "dev@example.test", Issuer: "https://oidc.example.test"},
+			Certificate: &sigstore.Certificate{Subjects: []string{"dev@example.test"}, Issuer: "https://oidc.example.test"},
 			LogEntries:  []sigstore.LogEntry{{Kind: "dsse 0.0.1", Promised: true}},
 		},
 	}

@@ -58,33 +58,32 @@ func ParseCertificateText(text string) (*x509.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	return list[0], fitKeys(list[:1])
+	if err := CheckKey(list[0].PublicKey); err != nil {
+		return nil, fmt.Errorf("certificate 1: %w", err)
+	}
+	return list[0], nil
 }
 
 // ParseChain reads the certChain of a certificates attestor: 1 to 11 PEM certificates in their order.
 func ParseChain(pemText string) ([]*x509.Certificate, error) {
-	chain, err := parseCertificates(pemText, maxCertificates)
-	if err != nil {
-		return nil, err
-	}
-	return chain, fitKeys(chain)
+	return parseAuthorities(pemText, maxCertificates)
 }
 
 // ParseRoots reads the roots of a keyless attestor: 1 to 64 PEM certificates.
 func ParseRoots(pemText string) ([]*x509.Certificate, error) {
-	roots, err := parseCertificates(pemText, maxRoots)
+	return parseAuthorities(pemText, maxRoots)
+}
+
+// parseAuthorities refuses certificates whose keys are not fit to verify with.
+func parseAuthorities(pemText string, limit int) ([]*x509.Certificate, error) {
+	list, err := parseCertificates(pemText, limit)
 	if err != nil {
 		return nil, err
 	}
-	return roots, fitKeys(roots)
-}
-
-// fitKeys refuses certificates whose keys are not fit to verify with.
-func fitKeys(list []*x509.Certificate) error {
 	for i, c := range list {
 		if err := CheckKey(c.PublicKey); err != nil {
-			return fmt.Errorf("certificate %d: %w", i+1, err)
+			return nil, fmt.Errorf("certificate %d: %w", i+1, err)
 		}
 	}
-	return nil
+	return list, nil
 }

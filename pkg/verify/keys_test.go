@@ -9,6 +9,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
 	"encoding/pem"
 	"math/big"
 	"strings"
@@ -20,7 +21,7 @@ import (
 )
 
 type fixtures struct {
-	p256, p384, p521, p224, ed, rsa2048, pkcs1, rsa1024, rsaEven, private, cert string
+	p256, p384, p521, p224, ed, rsa2048, pkcs1, rsa1024, rsaEven, private, cert, weakCert string
 }
 
 func block(t testing.TB, kind string, der []byte, err error) string {
@@ -56,6 +57,8 @@ func newFixtures(t testing.TB) fixtures {
 	private, err := x509.MarshalPKCS8PrivateKey(p256)
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotAfter: time.Unix(4e9, 0)}
 	cert, certErr := x509.CreateCertificate(rand.Reader, template, template, &p256.PublicKey, p256)
+	odd := ec(elliptic.P224())
+	weak, weakErr := x509.CreateCertificate(rand.Reader, template, template, &odd.PublicKey, p256)
 	small := &rsa.PublicKey{N: new(big.Int).Rsh(big2048.N, 1024), E: 65537}
 	small.N.SetBit(small.N, 0, 1)
 	return fixtures{
@@ -64,6 +67,7 @@ func newFixtures(t testing.TB) fixtures {
 		pkcs1:   block(t, "RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(&big2048.PublicKey), nil),
 		rsa1024: public(small), rsaEven: public(&rsa.PublicKey{N: big2048.N, E: 4}),
 		private: block(t, "PRIVATE KEY", private, err), cert: block(t, "CERTIFICATE", cert, certErr),
+		weakCert: block(t, "CERTIFICATE", weak, weakErr),
 	}
 }
 
@@ -205,6 +209,84 @@ func TestParseCertificates(t *testing.T) {
 	}
 }
 
+// TestCertificateTexts reads the certificates of attestors; encoded is the first one's base64.
+func TestCertificateTexts(t *testing.T) {
+	t.Parallel()
+	f := newFixtures(t)
+	encoded := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+	count := func(list []*x509.Certificate, err error) (int, error) { return len(list), err }
+	readers := map[string]func(string) (int, error){
+		"cert": func(s string) (int, error) {
+			c, err := verify.ParseCertificateText(s)
+			if err != nil || c == nil {
+				return 0, err
+			}
+			return 1, nil
+		},
+		"chain": func(s string) (int, error) { return count(verify.ParseChain(s)) },
+		"roots": func(s string) (int, error) { return count(verify.ParseRoots(s)) },
+	}
+	for name, tc := range map[string]struct {
+		text string
+		// want is how many each reader finds; 0 is an error.
+		cert, chain, roots int
+	}{
+		"one":             {f.cert, 1, 1, 1},
+		"blanks":          {"\n " + f.cert + " \n", 1, 1, 1},
+		"base64":          {encoded(f.cert), 1, 0, 0},
+		"base64, blanks":  {" " + encoded(f.cert) + "\n", 1, 0, 0},
+		"base64 twice":    {encoded(encoded(f.cert)), 0, 0, 0},
+		"base64 of junk":  {encoded("x"), 0, 0, 0},
+		"two":             {f.cert + f.cert, 1, 2, 2},
+		"eleven":          {strings.Repeat(f.cert, 11), 1, 11, 11},
+		"twelve":          {strings.Repeat(f.cert, 12), 0, 0, 12},
+		"64":              {strings.Repeat(f.cert, 64), 0, 0, 64},
+		"65":              {strings.Repeat(f.cert, 65), 0, 0, 0},
+		"empty":           {"", 0, 0, 0},
+		"blank":           {" \n", 0, 0, 0},
+		"key":             {f.p256, 0, 0, 0},
+		"private key too": {f.cert + f.private, 0, 0, 0},
+		"garbage behind":  {f.cert + "x", 0, 0, 0},
+		"weak key":        {f.weakCert, 0, 0, 0},
+		"file":            {"/etc/ssl/cert.pem", 0, 0, 0},
+		"too long":        {strings.Repeat(" ", 300<<10) + f.cert + strings.Repeat(" ", 300<<10), 1, 0, 0},
+		"really too long": {"x" + strings.Repeat(" ", 300<<10), 0, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for reader, want := range map[string]int{"cert": tc.cert, "chain": tc.chain, "roots": tc.roots} {
+				if n, err := readers[reader](tc.text); n != want || (err == nil) != (want > 0) {
+					t.Errorf("%s: %d certificates, %v", reader, n, err)
+				}
+			}
+		})
+	}
+}
+
+func TestNewCertificates(t *testing.T) {
+	t.Parallel()
+	a, b, c := &x509.Certificate{Raw: []byte("a")}, &x509.Certificate{Raw: []byte("b")}, &x509.Certificate{Raw: []byte("c")}
+	list := func(l ...*x509.Certificate) []*x509.Certificate { return l }
+	for name, tc := range map[string]struct {
+		got, want *verify.Certificates
+	}{
+		"certificate":      {verify.NewCertificates(a, nil), &verify.Certificates{Leaf: a}},
+		"chain":            {verify.NewCertificates(nil, list(b, c)), &verify.Certificates{Roots: list(b, c)}},
+		"both":             {verify.NewCertificates(a, list(b, c)), &verify.Certificates{Leaf: a, Intermediates: list(b), Roots: list(c)}},
+		"both, root alone": {verify.NewCertificates(a, list(c)), &verify.Certificates{Leaf: a, Intermediates: list(), Roots: list(c)}},
+	} {
+		names := func(l []*x509.Certificate) (s string) {
+			for _, c := range l {
+				s += string(c.Raw)
+			}
+			return s
+		}
+		if tc.got.Leaf != tc.want.Leaf || names(tc.got.Roots) != names(tc.want.Roots) || names(tc.got.Intermediates) != names(tc.want.Intermediates) {
+			t.Errorf("%s: %+v", name, tc.got)
+		}
+	}
+}
+
 func TestFingerprint(t *testing.T) {
 	t.Parallel()
 	f := newFixtures(t)
@@ -228,20 +310,43 @@ func TestFingerprint(t *testing.T) {
 		t.Error("paths or the field itself change the fingerprint")
 	}
 	first := func(r *verify.Requirement) *verify.Attestor { return r.Sets[0].Entries[0].Attestor }
+	identified := func(text verify.IdentityText) func(*verify.Requirement) {
+		return func(r *verify.Requirement) { first(r).Keyless = &verify.Keyless{Identity: identity(t, text)} }
+	}
 	seen := map[string]string{verify.Fingerprint(base()): "base"}
 	for name, change := range map[string]func(*verify.Requirement){
-		"statement":         func(r *verify.Requirement) { r.AnyStatement = true },
-		"count":             func(r *verify.Requirement) { r.Sets[0].Count = 2 },
-		"key":               func(r *verify.Requirement) { first(r).Key = mustKey(t, f.p521) },
-		"hash":              func(r *verify.Requirement) { first(r).Hash = crypto.SHA512 },
-		"ignore log":        func(r *verify.Requirement) { first(r).IgnoreLog = true },
-		"log key":           func(r *verify.Requirement) { first(r).LogKeys = []crypto.PublicKey{mustKey(t, f.ed)} },
-		"chain":             func(r *verify.Requirement) { first(r).TSAChain = chain },
-		"repository":        func(r *verify.Requirement) { first(r).Repository = elsewhere },
-		"annotation":        func(r *verify.Requirement) { first(r).Annotations["a"] = "c" },
-		"joined annotation": func(r *verify.Requirement) { first(r).Annotations = map[string]string{"a": "bcd"} },
-		"fewer annotations": func(r *verify.Requirement) { delete(first(r).Annotations, "c") },
-		"order":             func(r *verify.Requirement) { e := r.Sets[0].Entries; e[0], e[1] = e[1], e[0] },
+		"statement":       func(r *verify.Requirement) { r.AnyStatement = true },
+		"count":           func(r *verify.Requirement) { r.Sets[0].Count = 2 },
+		"key":             func(r *verify.Requirement) { first(r).Key = mustKey(t, f.p521) },
+		"hash":            func(r *verify.Requirement) { first(r).Hash = crypto.SHA512 },
+		"ignore log":      func(r *verify.Requirement) { first(r).IgnoreLog = true },
+		"log key":         func(r *verify.Requirement) { first(r).LogKeys = []crypto.PublicKey{mustKey(t, f.ed)} },
+		"ignore SCT":      func(r *verify.Requirement) { first(r).IgnoreSCT = true },
+		"certificate log": func(r *verify.Requirement) { first(r).CTLogKeys = []crypto.PublicKey{mustKey(t, f.ed)} },
+		"certificate":     func(r *verify.Requirement) { first(r).Certificates = verify.NewCertificates(chain[0], nil) },
+		"roots":           func(r *verify.Requirement) { first(r).Certificates = verify.NewCertificates(nil, chain) },
+		"both":            func(r *verify.Requirement) { first(r).Certificates = verify.NewCertificates(chain[0], chain) },
+		"longer chain": func(r *verify.Requirement) {
+			first(r).Certificates = verify.NewCertificates(chain[0], append(chain[:1:1], chain[0]))
+		},
+		"identity":           func(r *verify.Requirement) { first(r).Keyless = &verify.Keyless{} },
+		"keyless roots":      func(r *verify.Requirement) { first(r).Keyless = &verify.Keyless{Roots: chain} },
+		"issuer":             identified(verify.IdentityText{Issuer: "a"}),
+		"subject":            identified(verify.IdentityText{Subject: "a"}),
+		"issuer regexp":      identified(verify.IdentityText{IssuerRegExp: "a"}),
+		"subject regexp":     identified(verify.IdentityText{SubjectRegExp: "a"}),
+		"issuer, subject":    identified(verify.IdentityText{Issuer: "a", Subject: "b"}),
+		"issuer and subject": identified(verify.IdentityText{Issuer: "ab"}),
+		"extension":          identified(verify.IdentityText{AdditionalExtensions: map[string]string{"a": "bc"}}),
+		"other extension":    identified(verify.IdentityText{AdditionalExtensions: map[string]string{"ab": "c"}}),
+		"two extensions":     identified(verify.IdentityText{AdditionalExtensions: map[string]string{"a": "bc", "d": "e"}}),
+		"named extension":    identified(verify.IdentityText{AdditionalExtensions: map[string]string{"githubWorkflowRef": "c"}}),
+		"chain":              func(r *verify.Requirement) { first(r).TSAChain = chain },
+		"repository":         func(r *verify.Requirement) { first(r).Repository = elsewhere },
+		"annotation":         func(r *verify.Requirement) { first(r).Annotations["a"] = "c" },
+		"joined annotation":  func(r *verify.Requirement) { first(r).Annotations = map[string]string{"a": "bcd"} },
+		"fewer annotations":  func(r *verify.Requirement) { delete(first(r).Annotations, "c") },
+		"order":              func(r *verify.Requirement) { e := r.Sets[0].Entries; e[0], e[1] = e[1], e[0] },
 		"one set each": func(r *verify.Requirement) {
 			e := r.Sets[0].Entries
 			r.Sets = []verify.Set{{Count: 1, Entries: e[:1]}, {Count: 1, Entries: e[1:]}}

@@ -188,16 +188,30 @@ func (w *world) run(t *testing.T, trustedRoot string, args ...string) *env.Signe
 		t.Fatal(err)
 	}
 	w.signet, w.args = signet, args
-	// Signet registers for policies once it is up, and the API server learns of that a moment later.
+	w.reached(t)
+	return signet
+}
+
+// reached waits until the API server calls the Signet that runs now: registrations follow its start, the API server
+// learns of them a moment later, and here, unlike behind a Service, every start has another address.
+func (w *world) reached(t *testing.T) {
+	t.Helper()
 	u, broken := newUser(t), rule{name: "broken", key: "/no/key"}.in("")
+	dry := metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}
 	eventually(t, "policies to be judged", func() error {
-		_, err := u.dynamic.Resource(clusterPolicies).Create(t.Context(), broken, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		_, err := u.dynamic.Resource(clusterPolicies).Create(t.Context(), broken, dry)
 		if err == nil || !strings.Contains(err.Error(), "denied the request") {
 			return fmt.Errorf("a broken policy: %v", err) //nolint:errorlint // may be nil
 		}
 		return nil
 	})
-	return signet
+	eventually(t, "objects to be judged", func() error {
+		_, err := u.CoreV1().Pods(metav1.NamespaceDefault).Create(t.Context(), pod("probe", "probe.test/none:1"), dry)
+		if err != nil && strings.Contains(err.Error(), "failed calling webhook") {
+			return err
+		}
+		return nil
+	})
 }
 
 // stop ends Signet, if one runs. The caller holds the lock or has the world for itself.

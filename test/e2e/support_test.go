@@ -396,3 +396,11 @@ func (u *user) eventWith(t testing.TB, ns, kind, name, begin, end string) *event
 	})
 	return found
 }
+
+// contextOf is a context for what is done after a test, whose own has ended by then.
+func contextOf(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel) // after the cleanup that is running
+	return ctx
+}

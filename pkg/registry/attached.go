@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/signet-policy/signet/pkg/image"
@@ -290,20 +292,30 @@ func (a *gathering) fetch(ctx context.Context, layers []*layer) {
 	}
 }
 
-// each runs f for every item, at most limit at once, and waits for all.
+// each runs f for every item, at most limit at once, and waits for all. A panic of f becomes one of the caller, who can
+// recover it; in a goroutine of its own it would end the process.
 func each[T any](items []T, limit int, f func(T)) {
 	if len(items) == 1 {
 		f(items[0])
 		return
 	}
 	var wg sync.WaitGroup
+	var panicked atomic.Value
 	gate := make(chan struct{}, limit)
 	for _, item := range items {
 		gate <- struct{}{}
 		wg.Go(func() {
-			defer func() { <-gate }()
+			defer func() {
+				if p := recover(); p != nil {
+					panicked.Store(fmt.Sprint(p))
+				}
+				<-gate
+			}()
 			f(item)
 		})
 	}
 	wg.Wait()
+	if p := panicked.Load(); p != nil {
+		panic(p)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -240,4 +241,25 @@ func FuzzParseChallenge(f *testing.F) {
 			t.Errorf("credentials of %q for %q", host, u)
 		}
 	})
+}
+
+// T-013: what panics in a goroutine of a call panics in the caller, where it is recovered.
+func TestEachPanics(t *testing.T) {
+	t.Parallel()
+	var done atomic.Int32
+	defer func() {
+		if p := recover(); p != "broken" {
+			t.Errorf("recovered %v", p)
+		}
+		if done.Load() != 3 {
+			t.Errorf("%d of the others were done", done.Load())
+		}
+	}()
+	each([]int{0, 1, 2, 3}, 2, func(i int) {
+		if i == 1 {
+			panic("broken")
+		}
+		done.Add(1)
+	})
+	t.Error("each returned")
 }

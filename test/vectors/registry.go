@@ -22,6 +22,8 @@ type Registry struct {
 	Corpus []string `json:"corpus"`
 	// Unsigned are images, "repository:tag", to which nothing is attached.
 	Unsigned []string `json:"unsigned"`
+	// Signatures are made for images of Unsigned.
+	Signatures []Signature `json:"signatures"`
 	// Tags are tags, "repository:tag", that point to another tag of the same repository.
 	Tags map[string]string `json:"tags"`
 	// Junk is the number of referrers of no use that each of the images has besides.
@@ -37,6 +39,8 @@ type Registry struct {
 	Faults []Fault `json:"faults"`
 	// After is how the registry changes after the warm object: its Refuse, Tags and Faults count.
 	After *Registry `json:"after"`
+
+	authority *authority
 }
 
 // Fault is one way in which the registry misbehaves. Exactly one of the fields after Times is set.
@@ -84,6 +88,11 @@ func (r *Registry) Stock(s *registrytest.Server) map[string]string {
 	for _, img := range r.Unsigned {
 		repository, tag, _ := strings.Cut(img, ":")
 		digests[img] = s.PushImage(repository, tag, []byte(img))
+	}
+	if len(r.Signatures) > 0 {
+		if err := r.authority.sign(s, digests, r.Signatures); err != nil {
+			panic(err)
+		}
 	}
 	for img, n := range r.Junk {
 		repository, _, _ := strings.Cut(img, ":")

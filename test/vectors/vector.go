@@ -15,7 +15,7 @@
 //
 // In all files ${key:cosign.pub} is a file of the corpus' trust directory as a quoted text (several, divided by commas,
 // are joined), in objects, faults and want.yaml ${digest:acme/app:v1} is the digest of what the registry holds there, and
-// ${sig:acme/app:v1} the tag of its signatures.
+// ${sig:acme/app:v1} the tag of its signatures. ${ca} is the certificate of the vector's own authority, see Signature.
 package vectors
 
 import (
@@ -143,8 +143,12 @@ func Parse(name string, raw []byte) (*Vector, error) {
 	slices.SortStableFunc(archive.Files, func(a, b txtar.File) int {
 		return strings.Compare(strings.TrimSuffix(a.Name, ".yaml"), strings.TrimSuffix(b.Name, ".yaml"))
 	})
+	own, err := newAuthority()
+	if err != nil {
+		return nil, fmt.Errorf("vector %s: %w", name, err)
+	}
 	for _, f := range archive.Files {
-		text, err := expandKeys(string(f.Data))
+		text, err := expandKeys(strings.ReplaceAll(string(f.Data), "${ca}", strconv.Quote(own.pem())))
 		if err != nil {
 			return nil, fmt.Errorf("vector %s: %s: %w", name, f.Name, err)
 		}
@@ -175,6 +179,7 @@ func Parse(name string, raw []byte) (*Vector, error) {
 			return nil, fmt.Errorf("vector %s: %s: %w", name, f.Name, err)
 		}
 	}
+	v.Registry.authority = own
 	if v.Request.Operation == "" {
 		v.Request.Operation = "CREATE"
 		if v.Old != "" {

@@ -5,10 +5,14 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/signet-policy/signet/pkg/image"
+	"github.com/signet-policy/signet/pkg/trust"
 	"github.com/signet-policy/signet/pkg/verify"
+	"github.com/signet-policy/signet/pkg/verify/sigstore"
 	"github.com/signet-policy/signet/testdata/corpus"
 )
 
@@ -62,6 +66,41 @@ func BenchmarkVerify(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, err := verify.Evaluate(b.Context(), v, found{attached}, img, req); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkFirst measures what a certificate costs that was never seen before: its chain is verified too. The corpus has
+// a chain of P-384 keys, as the public instance does; the other chain is all P-256, like the floor.
+func BenchmarkFirst(b *testing.B) {
+	get := samples(b)
+	real := get("keyless/rekor1-v3-bundle")
+	source, err := trust.FromFile(filepath.Join(corpus.Dir(), "trust/trusted_root.json"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	p := newPKI(b, nil)
+	cert, key := p.leaf(b, nil, p.ct)
+	made := made{cert: cert, key: key, logged: []time.Time{p.now}}
+	img := testImage(b)
+	own := keyless(b, verify.IdentityText{Issuer: devIssuer, Subject: devSubject})
+	for name, bc := range map[string]struct {
+		sample sample
+		source sigstore.Source
+	}{
+		"keyless-bundle-rekor1/p384-chain": {real, source},
+		"keyless-bundle-rekor1/p256-chain": {sample{p.bundle(b, img, made), img, *own}, p.trust(b)},
+		"keyless-legacy-rekor1/p256-chain": {sample{p.simple(b, img, made), img, *own}, p.trust(b)},
+	} {
+		b.Run(name, func(b *testing.B) {
+			req := &verify.Requirement{Sets: []verify.Set{{Count: 1, Entries: []verify.Entry{{Attestor: &bc.sample.attestor}}}}}
+			attached := &image.Attached{Artifacts: []image.Artifact{bc.sample.artifact}}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := verify.Evaluate(b.Context(), sigstore.New(bc.source), found{attached}, bc.sample.image, req); err != nil {
 					b.Fatal(err)
 				}
 			}

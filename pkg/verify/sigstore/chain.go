@@ -158,7 +158,7 @@ func (v *Verifier) paths(s *signed, a *verify.Attestor, leaf *x509.Certificate) 
 	var found []path
 	why := errors.New("no authority is trusted")
 	for _, from := range list {
-		chains, err := from.chains(leaf, carried)
+		chains, err := v.memo.find(&from, leaf, carried)
 		if err != nil {
 			why = err
 			continue

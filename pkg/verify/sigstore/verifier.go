@@ -37,6 +37,7 @@ type Source interface {
 type Verifier struct {
 	source Source
 	now    func() time.Time
+	memo   *memo
 	// root is the trust root for one verification: all its proofs are held against the same one.
 	root func() (root.TrustedMaterial, error)
 }
@@ -45,7 +46,7 @@ var _ verify.Verifier = (*Verifier)(nil)
 
 // New returns a Verifier that takes certificate authorities, transparency logs, certificate logs and timestamp authorities
 // from source, unless the attestor names its own. Without a source, what needs the trust root is TrustMaterialUnavailable.
-func New(source Source) *Verifier { return &Verifier{source: source, now: time.Now} }
+func New(source Source) *Verifier { return &Verifier{source: source, now: time.Now, memo: &memo{}} }
 
 // Generation names the trust root in force.
 func (v *Verifier) Generation() string {
@@ -57,7 +58,7 @@ func (v *Verifier) Generation() string {
 
 // during returns the verifier for one verification.
 func (v *Verifier) during(ctx context.Context) *Verifier {
-	return &Verifier{source: v.source, now: v.now, root: sync.OnceValues(func() (root.TrustedMaterial, error) { return v.load(ctx) })}
+	return &Verifier{source: v.source, now: v.now, memo: v.memo, root: sync.OnceValues(func() (root.TrustedMaterial, error) { return v.load(ctx) })}
 }
 
 func (v *Verifier) load(ctx context.Context) (root.TrustedMaterial, error) {

@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // serveFlags are the flags of signet serve, under the names that users of Kyverno know where there are such.
@@ -28,7 +30,10 @@ type serveFlags struct {
 	tlsKeyAlgorithm             string
 	renewBefore                 time.Duration
 
-	trustedRootFile   string
+	trustedRootFile, trustedRootConfigMap string
+	enableTUF                             bool
+	tufMirror, tufRoot, tufRootRaw        string
+
 	registryConfigDir string
 	allowInsecure     bool
 
@@ -61,7 +66,12 @@ func parseServeFlags(args []string, usage func(*flag.FlagSet)) (*serveFlags, err
 	fs.StringVar(&f.tlsSecretName, "tlsSecretName", "", "Secret of the webhook certificate; empty for the default name")
 	fs.StringVar(&f.tlsKeyAlgorithm, "tlsKeyAlgorithm", "ECDSA", "key algorithm of the webhook certificate: RSA, ECDSA or Ed25519")
 	fs.DurationVar(&f.renewBefore, "renewBefore", 15*24*time.Hour, "how long before its end a webhook certificate is renewed")
-	fs.StringVar(&f.trustedRootFile, "trustedRootFile", "", "trusted_root.json with transparency logs and timestamp authorities; empty for the public Sigstore instance's, which is in the program")
+	fs.StringVar(&f.trustedRootFile, "trustedRootFile", "", "trusted_root.json with authorities and logs; empty for the public Sigstore instance's, which is in the program")
+	fs.StringVar(&f.trustedRootConfigMap, "trustedRootConfigMap", "", "namespace/name of a ConfigMap with the key trusted_root.json, which is followed; instead of a file")
+	fs.BoolVar(&f.enableTUF, "enableTuf", false, "fetch the trusted root by TUF, once a policy needs it, and refresh it")
+	fs.StringVar(&f.tufMirror, "tufMirror", "", "URL of the TUF repository; empty for the public Sigstore instance's")
+	fs.StringVar(&f.tufRoot, "tufRoot", "", "file or https URL of the repository's initial root.json; empty for the public instance's")
+	fs.StringVar(&f.tufRootRaw, "tufRootRaw", "", "that root.json itself, as base64")
 	fs.StringVar(&f.registryConfigDir, "registryConfigDir", "", "directory with <host>/hosts.toml files, as containerd reads them, for mirrors and private CAs")
 	fs.BoolVar(&f.allowInsecure, "allowInsecureRegistry", false, "allow plain HTTP to registries that do not speak TLS")
 	fs.BoolVar(&f.cacheEnabled, "imageVerifyCacheEnabled", true, "keep positive verifications in memory")
@@ -94,6 +104,16 @@ func (f *serveFlags) check() error {
 		if port < 1 || port > 65535 {
 			errs = append(errs, fmt.Errorf("--%s=%d: not a port", name, port))
 		}
+	}
+	if f.trustedRootFile != "" && f.trustedRootConfigMap != "" {
+		errs = append(errs, errors.New("--trustedRootFile and --trustedRootConfigMap: only one can be given"))
+	}
+	if namespace, name, ok := strings.Cut(f.trustedRootConfigMap, "/"); f.trustedRootConfigMap != "" &&
+		(!ok || len(validation.IsDNS1123Label(namespace)) > 0 || len(validation.IsDNS1123Subdomain(name)) > 0) {
+		errs = append(errs, fmt.Errorf("--trustedRootConfigMap=%.300q: must be namespace/name", f.trustedRootConfigMap))
+	}
+	if f.tufRoot != "" && f.tufRootRaw != "" {
+		errs = append(errs, errors.New("--tufRoot and --tufRootRaw: only one can be given"))
 	}
 	switch f.tlsKeyAlgorithm {
 	case "RSA", "ECDSA", "Ed25519":

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"strconv"
 	"time"
 
@@ -76,7 +77,11 @@ func serve(ctx context.Context, f *serveFlags, log logr.Logger) error {
 	if err != nil {
 		return err
 	}
-	review, err := newEngine(f, store, recorder)
+	roots, refreshers, err := newRoots(ctx, config, f, os.Getenv, log)
+	if err != nil {
+		return fmt.Errorf("trusted root: %w", err)
+	}
+	review, err := newEngine(f, store, recorder, roots)
 	if err != nil {
 		return err
 	}
@@ -96,7 +101,7 @@ func serve(ctx context.Context, f *serveFlags, log logr.Logger) error {
 	}
 	server := newServer(webhook.NewServer(address(f, f.webhookServerPort), certificates.TLSConfig(), ready(set), log.WithName("webhook")),
 		&webhook.Resources{Engine: review, Record: record(recorder)}, compile, namespace)
-	for _, r := range []manager.Runnable{recorder, &report.Pruner{Recorder: recorder}, server} {
+	for _, r := range append(refreshers, recorder, &report.Pruner{Recorder: recorder}, server) {
 		if err := mgr.Add(r); err != nil {
 			return err
 		}
@@ -194,7 +199,7 @@ func newRecorder(config *rest.Config, mgr manager.Manager, f *serveFlags, store 
 	}), nil
 }
 
-func newEngine(f *serveFlags, store *policy.Store, recorder *report.Recorder) (*engine.Engine, error) {
+func newEngine(f *serveFlags, store *policy.Store, recorder *report.Recorder, roots trust.Root) (*engine.Engine, error) {
 	images, err := registry.New(registry.Options{
 		ConfigDir: f.registryConfigDir, AllowInsecure: f.allowInsecure, UserAgent: "signet/" + version,
 		Observe: func(r registry.Request) {
@@ -207,12 +212,6 @@ func newEngine(f *serveFlags, store *policy.Store, recorder *report.Recorder) (*
 	})
 	if err != nil {
 		return nil, fmt.Errorf("--registryConfigDir: %w", err)
-	}
-	roots := trust.Public()
-	if f.trustedRootFile != "" {
-		if roots, err = trust.FromFile(f.trustedRootFile); err != nil {
-			return nil, fmt.Errorf("--trustedRootFile: %w", err)
-		}
 	}
 	return engine.New(engine.Options{
 		Registry: images, Verifier: sigstore.New(roots), Store: store,

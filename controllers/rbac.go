@@ -23,11 +23,12 @@ package controllers
 // +kubebuilder:rbac:groups=apps,resources=deployments;daemonsets;statefulsets;replicasets,verbs=get
 // +kubebuilder:rbac:groups=batch,resources=jobs;cronjobs,verbs=get
 //
-// In the system namespace: the certificates, the two leases, and the ConfigMap.
+// In the system namespace: the certificates, the two leases, the ConfigMap, and the one that --trustedRootConfigMap may
+// name without further permissions.
 //
 // +kubebuilder:rbac:groups="",namespace=kyverno,resources=secrets,verbs=create
 // +kubebuilder:rbac:groups="",namespace=kyverno,resources=secrets,resourceNames=kyverno-svc.kyverno.svc.kyverno-tls-ca;kyverno-svc.kyverno.svc.kyverno-tls-pair,verbs=get;update
 // +kubebuilder:rbac:groups=coordination.k8s.io,namespace=kyverno,resources=leases,verbs=create
 // +kubebuilder:rbac:groups=coordination.k8s.io,namespace=kyverno,resources=leases,resourceNames=kyverno;kyverno-health,verbs=get;update
-// +kubebuilder:rbac:groups="",namespace=kyverno,resources=configmaps,resourceNames=kyverno,verbs=get;list;watch
+// +kubebuilder:rbac:groups="",namespace=kyverno,resources=configmaps,resourceNames=kyverno;signet-trusted-root,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",namespace=kyverno,resources=events,verbs=create;patch

@@ -1,5 +1,7 @@
 // Package trust supplies the trusted roots that signatures are checked against: certificate authorities, transparency
-// logs and timestamp authorities. It fetches nothing from a network; a root is a file or the public one in the binary.
+// logs and timestamp authorities. A root is the public one in the binary, a file, something that others read and hand
+// over (Live), or the target of a TUF repository (TUF); it may be narrowed by the environment variables that cosign
+// knows (Override). Only TUF uses a network, in the background, and only once somebody needs the root.
 package trust
 
 import (
@@ -9,8 +11,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"sync"
 
 	"github.com/sigstore/sigstore-go/pkg/root"
@@ -31,12 +31,7 @@ type Source struct {
 
 // FromFile reads a Sigstore trusted root (trusted_root.json) from path and parses it. The error names the file.
 func FromFile(path string) (*Source, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("trusted root: %w", err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	b, err := readFile(path, maxSize)
 	if err != nil {
 		return nil, fmt.Errorf("trusted root: %w", err)
 	}

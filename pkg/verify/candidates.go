@@ -117,18 +117,18 @@ func fittingFirst(candidates []*Candidate, a *Attestor) []*Candidate {
 		return candidates
 	}
 	fits := likely(a)
-	if fits == nil || !slices.ContainsFunc(candidates, fits) {
+	if fits == nil {
 		return candidates
 	}
-	ordered := make([]*Candidate, 0, len(candidates))
-	for _, wanted := range []bool{true, false} {
-		for _, c := range candidates {
-			if fits(c) == wanted {
-				ordered = append(ordered, c)
-			}
+	ordered, others := make([]*Candidate, 0, len(candidates)), make([]*Candidate, 0, len(candidates))
+	for _, c := range candidates {
+		if fits(c) {
+			ordered = append(ordered, c)
+		} else {
+			others = append(others, c)
 		}
 	}
-	return ordered
+	return append(ordered, others...)
 }
 
 // likely tells by what a candidate says of itself whether it may be the attestor's; nil when nothing tells.

@@ -5,6 +5,7 @@ import (
 	"encoding/asn1"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"strings"
@@ -17,9 +18,10 @@ import (
 )
 
 const (
-	// maxNames bounds the alternative names of a certificate, and maxName one of them in bytes.
+	// maxNames bounds the alternative names of a certificate, and maxName one of them, or of its other texts, in bytes:
+	// patterns are tried on them before anything was verified.
 	maxNames = 32
-	maxName  = 4096
+	maxName  = 1024
 )
 
 // Kinds of alternative names: the context-specific tags of a GeneralName.
@@ -56,7 +58,7 @@ func certified(c *x509.Certificate) *verify.Certified {
 				err = errors.New("malformed issuer extension")
 			}
 			issuers = append(issuers, text)
-		case strings.HasPrefix(id, issuerArc):
+		case strings.HasPrefix(id, issuerArc) && len(e.Value) <= maxName:
 			says.Extensions[id] = string(e.Value)
 		}
 		if err != nil && says.Err == nil {
@@ -65,6 +67,10 @@ func certified(c *x509.Certificate) *verify.Certified {
 	}
 	if len(issuers) > 0 {
 		says.Issuer = issuers[0]
+	}
+	if len(says.Issuer) > maxName {
+		says.Issuer, says.Err = "", errors.New("the certificate's issuer is too long")
+		return says
 	}
 	if slices.ContainsFunc(issuers, func(s string) bool { return s != says.Issuer }) {
 		says.Err = errors.New("the certificate names two different issuers")
@@ -83,8 +89,12 @@ func readNames(says *verify.Certified, der []byte) error {
 		list.Tag != asn1.TagSequence || list.Class != asn1.ClassUniversal {
 		return malformed
 	}
-	byKind := map[int][]string{}
-	for rest := list.Bytes; len(rest) > 0; {
+	byKind, tooMany := map[int][]string{}, error(nil)
+	for n, rest := 0, list.Bytes; len(rest) > 0 && tooMany == nil; n++ {
+		if n == maxNames {
+			// One more than there may be is kept, for whoever counts them.
+			tooMany = fmt.Errorf("the certificate has more than %d names", maxNames)
+		}
 		var name asn1.RawValue
 		var err error
 		if rest, err = asn1.Unmarshal(rest, &name); err != nil || name.Class != asn1.ClassContextSpecific {
@@ -110,7 +120,7 @@ func readNames(says *verify.Certified, der []byte) error {
 	for _, kind := range []int{dnsKind, emailKind, ipKind, uriKind, otherKind} {
 		says.Subjects = append(says.Subjects, byKind[kind]...)
 	}
-	return nil
+	return tooMany
 }
 
 // otherName reads a name of a kind of its own. One of a kind that is not known is shown by its number, and matches nothing.

@@ -135,9 +135,10 @@ func (p *path) validAt(t time.Time) bool {
 
 // paths finds the chains from the signer's certificate to the attestor's roots, whenever they were valid: the trusted
 // times are known only after the proofs were verified. The error is a *reason.Error.
-func (v *Verifier) paths(s *signed, a *verify.Attestor, leaf *x509.Certificate) ([]path, error) {
+func (v *Verifier) paths(s *signed, a *verify.Attestor, who *signer) ([]path, error) {
 	untrusted := func(text string) error { return reason.New(reason.CertificateUntrusted, text) }
-	if leaf.IsCA {
+	leaf := who.certificate
+	if leaf.IsCA && !who.given {
 		return nil, untrusted("the certificate is one of an authority, not of a signer")
 	}
 	list, err := v.authorities(a)
@@ -170,7 +171,7 @@ func (v *Verifier) paths(s *signed, a *verify.Attestor, leaf *x509.Certificate) 
 	if len(found) == 0 {
 		return nil, untrusted("the certificate is not trusted: " + shown(why))
 	}
-	if n := len(certified(leaf).Subjects); n > maxNames {
+	if !who.given && len(s.certified.Subjects) > maxNames {
 		return nil, reason.New(reason.LimitReached, fmt.Sprintf("the certificate has more than %d names", maxNames))
 	}
 	return found, nil

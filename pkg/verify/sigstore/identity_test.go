@@ -127,6 +127,10 @@ func TestCertificateIdentity(t *testing.T) {
 		"32 names":                         {sans(many(32)...), dev, "", ""},
 		"33 names":                         {sans(many(33)...), dev, reason.LimitReached, ""},
 		"A-29 200 names":                   {sans(many(200)...), dev, reason.LimitReached, ""},
+		"long name":                        {sans(name(t, email, strings.Repeat("x", 1012)+"@example.tes"), name(t, email, strings.Repeat("x", 1012)+"@example.test")), verify.IdentityText{Subject: "*@example.test"}, reason.IdentityMismatch, ""},
+		"longest name":                     {sans(name(t, email, strings.Repeat("x", 1011)+"@example.test")), verify.IdentityText{Subject: "*@example.test"}, "", ""},
+		"long issuer":                      {issuers([]byte(strings.Repeat("x", 1025)), nil), by("*"), reason.IdentityMismatch, "the certificate's issuer is too long"},
+		"long extension":                   {extended("1.3.6.1.4.1.57264.1.5", strings.Repeat("x", 1025)), with("githubWorkflowRepository", "*"), reason.IdentityMismatch, ""},
 		"huge certificate":                 {extended("1.2.3.4", strings.Repeat("x", 70<<10)), dev, reason.LimitReached, ""},
 		"A-29 no code signing":             {func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }, dev, reason.CertificateUntrusted, ""},
 		"A-29 an authority's":              {func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = true, true }, dev, reason.CertificateUntrusted, ""},
@@ -197,6 +201,9 @@ func TestChains(t *testing.T) {
 	certificates := func(c *x509.Certificate, chain ...*x509.Certificate) *verify.Attestor {
 		return relaxed(&verify.Attestor{Certificates: verify.NewCertificates(c, chain)})
 	}
+	selfKey := newKey(t)
+	selfTemplate := &x509.Certificate{SerialNumber: big.NewInt(5), NotBefore: cert.NotBefore, NotAfter: cert.NotAfter, EmailAddresses: []string{devSubject}}
+	self := issue(t, selfTemplate, selfTemplate, selfKey.Public(), selfKey)
 	bareRoot := p.trust(t)
 	bareRoot.authorities = stranger.trust(t).authorities
 	deep10, deep10Key, carried10 := deep(10)
@@ -229,6 +236,10 @@ func TestChains(t *testing.T) {
 		"keyless, nothing carried":        {made: made{key: key}, attestor: roots(), code: reason.BadSignature, text: "certificate not found"},
 		"certificate alone":               {made: made{key: key}, attestor: certificates(cert)},
 		"certificate alone, another key":  {made: made{key: newKey(t)}, attestor: certificates(cert), code: reason.BadSignature},
+		"given, self-signed":              {made: made{key: selfKey}, attestor: certificates(self, self)},
+		"carried, self-signed":            {made: made{cert: self, key: selfKey}, attestor: certificates(nil, self)},
+		"given, an authority's":           {made: made{key: p.intermediateKey}, attestor: certificates(p.intermediate, p.root)},
+		"A-29 carried, an authority's":    {made: made{cert: p.intermediate, key: p.intermediateKey}, attestor: certificates(nil, p.root), code: reason.CertificateUntrusted},
 		"neither":                         {made: made{cert: cert, key: key}, attestor: certificates(nil), code: reason.TrustMaterialInvalid},
 		"key and identity":                {made: made{cert: cert, key: key}, attestor: relaxed(&verify.Attestor{Key: key.Public(), Keyless: &verify.Keyless{}}), code: reason.TrustMaterialInvalid},
 		"annotations":                     {made: made{cert: cert, key: key, annotation: "b"}, attestor: annotated(roots(), "b")},

@@ -166,7 +166,7 @@ func (v *Verifier) proofs(s *signed, a *verify.Attestor, who *signer, check *che
 
 // certified checks what a signature by a certificate needs: chain, SCT, log, timestamp, validity and identity.
 func (v *Verifier) certified(s *signed, a *verify.Attestor, who *signer, check *checker) (*verify.Certified, error) {
-	paths, err := v.paths(s, a, who.certificate)
+	paths, err := v.paths(s, a, who)
 	if err != nil {
 		return nil, err
 	}

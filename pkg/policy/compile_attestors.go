@@ -250,12 +250,16 @@ func (c *compiler) repository(own string, path *field.Path, sc scope) image.Ref 
 	return ref
 }
 
+// publicRekor is the address that an absent rekor block stands for. Naming it draws no warning: keyless demands an
+// address, and this is the one that everybody writes.
+const publicRekor = "https://rekor.sigstore.dev"
+
 func (c *compiler) rekor(a *verify.Attestor, in *v1.Rekor, path *field.Path) {
 	if in == nil {
 		return
 	}
 	a.IgnoreLog = in.IgnoreTlog
-	if in.URL != "" && !in.IgnoreTlog {
+	if in.URL != "" && in.URL != publicRekor && !in.IgnoreTlog {
 		c.warn("%s: Signet verifies the log proof that a signature carries and does not search the log at this address", path.Child("url"))
 	}
 	if in.PubKey == "" {

@@ -260,20 +260,6 @@ func (q *Query) On(ctx context.Context, s *Scope, data any) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := q.text[0].variable
-	e := v.static
-	if e == nil {
-		source, _, err := s.assemble(ctx, v, 0)
-		if err != nil {
-			return nil, err
-		}
-		if e, err = parse(source); err != nil {
-			return nil, fmt.Errorf("variable {{ %s }}: %w", clip(v.source), err)
-		}
-	}
-	value, _, err := s.evaluate(ctx, e, data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", clip(v.source), err)
-	}
-	return value, nil
+	value, _, err := s.evaluateVariable(ctx, q.text[0].variable, data, 0)
+	return value, err
 }

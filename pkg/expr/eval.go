@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/jmespath-community/go-jmespath/pkg/parsing"
 )
@@ -16,7 +17,8 @@ import (
 type evaluation struct {
 	ctx      context.Context //nolint:containedctx // an evaluation lives no longer than the call that was given the context
 	scope    *Scope
-	root     any // what $ is
+	root     any      // what $ is
+	holes    []string // what fills the holes of raw strings
 	regexes  map[string]*regexp.Regexp
 	bindings []binding // of let, innermost last
 	literal  bool      // whether data from outside was read
@@ -29,7 +31,7 @@ type binding struct {
 
 // evaluate runs e on root, which is the scope itself or other data. The second result tells whether text in the value may come from outside, in which variables
 // must not be evaluated.
-func (s *Scope) evaluate(ctx context.Context, e *expression, root any) (value any, literal bool, err error) {
+func (s *Scope) evaluate(ctx context.Context, e *expression, root any, holes []string) (value any, literal bool, err error) {
 	if s.stored != nil {
 		return nil, false, s.stored
 	}
@@ -41,7 +43,12 @@ func (s *Scope) evaluate(ctx context.Context, e *expression, root any) (value an
 			value, err = nil, fmt.Errorf("the expression cannot be evaluated: %v", clip(fmt.Sprint(p)))
 		}
 	}()
-	ev := evaluation{ctx: ctx, scope: s, root: root, regexes: e.regexes}
+	for i := range holes {
+		if err := s.budget.step(ctx, 1+len(holes[i])/64); err != nil {
+			return nil, false, err
+		}
+	}
+	ev := evaluation{ctx: ctx, scope: s, root: root, holes: holes, regexes: e.regexes}
 	value, err = ev.eval(&e.root, root, true, 0)
 	if err != nil {
 		return nil, false, err
@@ -93,6 +100,10 @@ func (ev *evaluation) eval(n *parsing.ASTNode, v any, strict bool, depth int) (a
 		}
 		return v, nil
 	case parsing.ASTLiteral:
+		if s, ok := n.Value.(string); ok && len(ev.holes) > 0 && strings.Contains(s, hole) {
+			filled := fill(s, ev.holes)
+			return filled, ev.grow(len(filled))
+		}
 		return n.Value, nil
 	case parsing.ASTIdentity, parsing.ASTCurrentNode:
 		return ev.plain(v)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/jmespath-community/go-jmespath/pkg/parsing"
 )
@@ -143,7 +144,7 @@ func (e *expression) checkCall(n *parsing.ASTNode) error {
 		if !f.param(i).accepts(c.Value) {
 			return f.wrongType(i, c.Value)
 		}
-		if s, ok := c.Value.(string); ok && i == 0 && slices.Contains(regexFunctions, name) {
+		if s, ok := c.Value.(string); ok && i == 0 && slices.Contains(regexFunctions, name) && !strings.Contains(s, hole) {
 			re, err := compileRegex(s)
 			if err != nil {
 				return err

@@ -64,6 +64,9 @@ func regexReplace(ev *evaluation, a []any, expand func(*regexp.Regexp, []byte, s
 		if err := ev.grow(len(with) + (len(with)/2+1)*(match[1]-match[0])); err != nil {
 			return nil, err
 		}
+		if err := ev.step(1 + len(with)); err != nil {
+			return nil, err
+		}
 		out = append(out, text[end:match[0]]...)
 		out = expand(re, out, with, text, match)
 		end = match[1]

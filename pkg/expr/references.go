@@ -24,7 +24,7 @@ func resolveReferences(doc any) (any, error) {
 }
 
 // maxReferenced is how many values a document may have, counting what references repeat.
-const maxReferenced = 100_000
+const maxReferenced = 50_000
 
 type referenceResolver struct {
 	doc   any
@@ -49,9 +49,16 @@ func (r *referenceResolver) any(v any) bool {
 	return false
 }
 
-func (r *referenceResolver) value(v any, at []string, level int) (any, error) {
+func (r *referenceResolver) step() error {
 	if r.steps++; r.steps > maxReferenced {
-		return nil, fmt.Errorf("%w: references lead to more than %d values", ErrLimit, maxReferenced)
+		return fmt.Errorf("%w: references lead to more than %d values", ErrLimit, maxReferenced)
+	}
+	return nil
+}
+
+func (r *referenceResolver) value(v any, at []string, level int) (any, error) {
+	if err := r.step(); err != nil {
+		return nil, err
 	}
 	switch t := v.(type) {
 	case string:
@@ -79,6 +86,9 @@ func (r *referenceResolver) value(v any, at []string, level int) (any, error) {
 }
 
 func (r *referenceResolver) text(s string, at []string, level int) (any, error) {
+	if err := r.step(); err != nil {
+		return nil, err
+	}
 	matches := referenceForm.FindAllStringSubmatchIndex(s, -1)
 	if len(matches) == 0 {
 		return s, nil
@@ -142,7 +152,7 @@ func (r *referenceResolver) follow(path string, at []string, level int) (any, er
 			}
 			to = to[:len(to)-1]
 		default:
-			to = append(to, strings.NewReplacer("~1", "/", "~0", "~").Replace(step))
+			to = append(to, strings.ReplaceAll(strings.ReplaceAll(step, "~1", "/"), "~0", "~"))
 		}
 	}
 	if len(to) <= len(at) && slices.Equal(to, at[:len(to)]) {

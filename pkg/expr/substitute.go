@@ -56,7 +56,7 @@ func (s *Scope) resolveInner(ctx context.Context, v *variable, level int) (value
 	if level >= maxNesting {
 		return nil, false, fmt.Errorf("%w: variables nested deeper than %d", ErrLimit, maxNesting)
 	}
-	if err := s.budget.step(ctx, len(found)); err != nil {
+	if err := s.budget.step(ctx, parseCost*len(found)); err != nil {
 		return nil, false, err
 	}
 	t, err := parseText(found, dataText)
@@ -67,11 +67,16 @@ func (s *Scope) resolveInner(ctx context.Context, v *variable, level int) (value
 }
 
 func (s *Scope) resolveVariable(ctx context.Context, v *variable, level int) (value any, literal bool, err error) {
-	e, outside := v.static, false
+	return s.evaluateVariable(ctx, v, s, level)
+}
+
+// evaluateVariable evaluates a variable on root, and those inside it on the scope.
+func (s *Scope) evaluateVariable(ctx context.Context, v *variable, root any, level int) (value any, literal bool, err error) {
+	if level >= maxNesting {
+		return nil, false, fmt.Errorf("%w: variables nested deeper than %d", ErrLimit, maxNesting)
+	}
+	e, outside, values := v.static, false, []string(nil)
 	if e == nil {
-		if level >= maxNesting {
-			return nil, false, fmt.Errorf("%w: variables nested deeper than %d", ErrLimit, maxNesting)
-		}
 		var source string
 		if source, outside, err = s.assemble(ctx, v, level); err != nil {
 			return nil, false, err
@@ -79,13 +84,36 @@ func (s *Scope) resolveVariable(ctx context.Context, v *variable, level int) (va
 		if e, err = parse(source); err != nil {
 			return nil, false, fmt.Errorf("variable {{ %s }}: %w", clip(v.source), err)
 		}
+	} else if len(v.holes) > 0 {
+		if values, outside, err = s.fillings(ctx, v, level); err != nil {
+			return nil, false, err
+		}
 	}
-	value, literal, err = s.evaluate(ctx, e, s)
+	value, literal, err = s.evaluate(ctx, e, root, values)
 	if err != nil {
 		return nil, false, fmt.Errorf("variable {{ %s }}: %w", clip(v.source), err)
 	}
 	return value, literal || outside, nil
 }
+
+// fillings evaluates what fills the holes of a variable.
+func (s *Scope) fillings(ctx context.Context, v *variable, level int) (values []string, literal bool, err error) {
+	values = make([]string, len(v.holes))
+	for i, inner := range v.holes {
+		value, outside, err := s.resolveInner(ctx, inner, level+1)
+		if err != nil {
+			return nil, false, err
+		}
+		literal = literal || outside
+		if values[i], err = s.written(ctx, value); err != nil {
+			return nil, false, err
+		}
+	}
+	return values, literal, nil
+}
+
+// parseCost is what a byte of an expression costs that is read during an evaluation, in steps.
+const parseCost = 16
 
 // assemble writes the expression of a variable with the values of its inner variables filled in, so that each stays a value:
 // in a quotation it cannot end the quotation, and elsewhere it is a name, a number or a literal, never a part of an expression.
@@ -113,7 +141,7 @@ func (s *Scope) assemble(ctx context.Context, v *variable, level int) (source st
 		}
 		b.WriteString(written)
 	}
-	if err := s.budget.step(ctx, b.Len()); err != nil {
+	if err := s.budget.step(ctx, parseCost*b.Len()); err != nil {
 		return "", false, err
 	}
 	return strings.TrimSpace(b.String()), literal, s.budget.grow(b.Len())

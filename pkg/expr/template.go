@@ -2,6 +2,7 @@ package expr
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -19,8 +20,9 @@ type part struct {
 type variable struct {
 	source  string      // the expression as written, without the braces
 	shallow bool        // {{- x }}: variables in its value are left alone
-	static  *expression // the expression, when no other variable is inside
-	inner   text        // otherwise, what the expression is put together from
+	inner   text        // the expression taken apart, when other variables are inside
+	static  *expression // the expression, when those inside stand in '…' only: each is a hole in a text
+	holes   []*variable // what fills the holes
 }
 
 // place is how the text around an inner variable reads it.
@@ -145,8 +147,52 @@ func (p *textParser) variable(i, level int) (*variable, int, error) {
 		}
 	default:
 		v.inner = inner
+		if source, holes, ok := inner.withHoles(); ok {
+			v.holes = holes
+			if v.static, err = parse(strings.TrimSpace(source)); err != nil {
+				return nil, 0, fmt.Errorf("variable {{ %s }}: %w", clip(v.source), err)
+			}
+		}
 	}
 	return v, end, nil
+}
+
+// hole marks where the value of an inner variable belongs in a raw string: NUL, the number of the variable, NUL.
+const hole = "\x00"
+
+// withHoles writes the expression with a hole for every variable, which is possible when all of them stand in raw strings, where
+// no value can change how the expression reads.
+func (t text) withHoles() (source string, holes []*variable, ok bool) {
+	var b strings.Builder
+	for _, p := range t {
+		switch {
+		case p.variable == nil && strings.Contains(p.literal, hole), p.variable != nil && p.at.quote != '\'':
+			return "", nil, false
+		case p.variable == nil:
+			b.WriteString(p.literal)
+		default:
+			b.WriteString(hole + strconv.Itoa(len(holes)) + hole)
+			holes = append(holes, p.variable)
+		}
+	}
+	return b.String(), holes, true
+}
+
+// fill puts the values into the holes of a raw string.
+func fill(s string, values []string) string {
+	var b strings.Builder
+	for {
+		before, rest, found := strings.Cut(s, hole)
+		b.WriteString(before)
+		number, after, closed := strings.Cut(rest, hole)
+		if !found || !closed {
+			return b.String()
+		}
+		if i, err := strconv.Atoi(number); err == nil && i < len(values) {
+			b.WriteString(values[i])
+		}
+		s = after
+	}
 }
 
 // constant tells whether t is literal text alone.

@@ -55,8 +55,8 @@ func playCorpus(t *testing.T, root string) {
 		}
 		chosen = append(chosen, c)
 		g.Go(func() error {
-			ns := fmt.Sprintf("corpus-%03d", i)
-			if err := shared.cluster.EnsureNamespace(t.Context(), ns); err != nil {
+			ns, err := shared.cluster.Namespace(t.Context(), fmt.Sprintf("corpus-%03d", i))
+			if err != nil {
 				return err
 			}
 			object, err := c.Policy("corpus", host)

@@ -158,10 +158,10 @@ func push(r *registrytest.Server, repository, tag string, a *artifact) string {
 	return host + "/" + repository
 }
 
-// repository is a name in the registry that no other test uses.
+// repository is a name in the registry that no other test uses, nor the same one when it runs again.
 func repository(t *testing.T, name string) string {
 	t.Helper()
-	return "e2e/" + lower(t.Name()) + "/" + name
+	return fmt.Sprintf("e2e/%s/%s-%d", lower(t.Name()), name, shared.names.Add(1))
 }
 
 // requests are the requests for a repository since the log had the length from.

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,6 +43,7 @@ type world struct {
 	mirrors  string
 	binary   string
 	images   *signedImages
+	names    atomic.Int64 // makes names unique
 
 	mu     sync.Mutex
 	signet *env.Signet

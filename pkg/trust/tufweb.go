@@ -172,6 +172,14 @@ func readCache(path string) files {
 // get answers as the mirror did when the files were kept.
 func (f files) get(url string, limit int64) ([]byte, error) {
 	b, ok := f[url]
+	if suffix := "." + target; !ok && strings.HasSuffix(url, suffix) {
+		// The library asks for the target by any one of its hashes; it was kept by one of them, and is checked by all.
+		for u := range f {
+			if strings.HasSuffix(u, suffix) {
+				b, ok = f[u], true
+			}
+		}
+	}
 	switch {
 	case !ok:
 		return nil, &metadata.ErrDownloadHTTP{StatusCode: http.StatusNotFound, URL: url}

@@ -60,12 +60,13 @@ func NewRepository(t testing.TB) *Repository {
 		r.newKey(role)
 	}
 	r.Initial = r.SignRoot(r.Keys[metadata.ROOT])
-	r.Server = httptest.NewServer(http.HandlerFunc(r.serve))
+	r.Server = httptest.NewServer(r)
 	t.Cleanup(r.Server.Close)
 	return r
 }
 
-func (r *Repository) serve(w http.ResponseWriter, req *http.Request) {
+// ServeHTTP answers as the mirror.
+func (r *Repository) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.mu.Lock()
 	answer, b := r.answer, r.files[req.URL.Path]
 	r.asked = append(r.asked, req.URL.Path)

@@ -39,11 +39,17 @@ func parse(text string) (e *expression, err error) {
 	return e, e.check(&e.root, 0)
 }
 
-// nesting refuses expressions on which a recursive parser would descend too deep: it counts what opens a level, literals
-// included, which only makes it stricter.
+// nesting refuses expressions on which a recursive parser would descend too deep. It counts what opens a level.
 func nesting(text string) error {
+	var state scanState
 	depth, prefix := 0, 0
 	for i := range len(text) {
+		quoted := state.quote != 0
+		state.next(text[i])
+		if quoted || state.quote != 0 {
+			prefix = 0
+			continue
+		}
 		switch text[i] {
 		case '(', '[', '{':
 			depth++

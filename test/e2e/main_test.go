@@ -173,12 +173,18 @@ func (w *world) close() {
 // transparency log, which all parallel tests use.
 func (w *world) run(t *testing.T, trustedRoot string, args ...string) *env.Signet {
 	t.Helper()
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	if trustedRoot == "" {
 		trustedRoot = w.cosign.TrustedRoot
 	}
-	args = append([]string{"--trustedRootFile=" + trustedRoot, "--registryConfigDir=" + w.mirrors}, args...)
+	return w.runWith(t, append([]string{"--trustedRootFile=" + trustedRoot}, args...)...)
+}
+
+// runWith makes sure that Signet runs with these arguments, which name its trusted root.
+func (w *world) runWith(t *testing.T, args ...string) *env.Signet {
+	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	args = append([]string{"--registryConfigDir=" + w.mirrors}, args...)
 	if w.signet != nil && slices.Equal(w.args, args) {
 		select {
 		case <-w.signet.Done():

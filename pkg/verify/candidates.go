@@ -170,6 +170,8 @@ type trials struct {
 	furthest reason.Code
 	rank     int
 	limited  bool
+	// unreachable is that of the furthest: what it needed could not be connected to, and decides the outcome.
+	unreachable bool
 }
 
 // stop notes that a limit ended the search.
@@ -185,7 +187,7 @@ func (t *trials) add(err *reason.Error, rank int) {
 		return
 	}
 	if t.furthest == "" || rank > t.rank {
-		t.furthest, t.rank = err.Code, rank
+		t.furthest, t.rank, t.unreachable = err.Code, rank, err.Unreachable
 	}
 }
 
@@ -201,9 +203,9 @@ func (t *trials) result(problems []*reason.Error, anyStatement bool) *reason.Err
 	case t.count == 0:
 		return reason.New(reason.Unsigned, "no signatures found")
 	case anyStatement:
-		return reason.New(t.furthest, "sigstore bundle verification failed: no matching signatures found")
+		return &reason.Error{Code: t.furthest, Unreachable: t.unreachable, Text: "sigstore bundle verification failed: no matching signatures found"}
 	default:
-		return reason.New(t.furthest, "no matching signatures: "+t.quoted())
+		return &reason.Error{Code: t.furthest, Unreachable: t.unreachable, Text: "no matching signatures: " + t.quoted()}
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/client-go/kubernetes"
+	eventsv1 "k8s.io/client-go/kubernetes/typed/events/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/events"
@@ -174,11 +174,11 @@ func newCertificates(ctx context.Context, config *rest.Config, f *serveFlags, na
 }
 
 func newRecorder(config *rest.Config, mgr manager.Manager, f *serveFlags, store *policy.Store, log logr.Logger) (*report.Recorder, error) {
-	clients, err := kubernetes.NewForConfig(config)
+	clients, err := eventsv1.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("events: %w", err)
 	}
-	broadcaster := events.NewBroadcaster(&events.EventSinkImpl{Interface: clients.EventsV1()})
+	broadcaster := events.NewBroadcaster(&events.EventSinkImpl{Interface: clients})
 	if err := mgr.Add(everyReplica(func(ctx context.Context) error {
 		if err := broadcaster.StartRecordingToSinkWithContext(ctx); err != nil {
 			return fmt.Errorf("events: %w", err)

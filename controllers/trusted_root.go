@@ -9,7 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
-	"k8s.io/client-go/kubernetes"
+	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -26,14 +26,14 @@ const (
 // gone, is logged and leaves everything as it was. It watches on its own, not through the manager's cache: a ConfigMap
 // that may not be read would otherwise keep the controllers from starting.
 type TrustedRoot struct {
-	client          kubernetes.Interface
+	client          corev1client.CoreV1Interface
 	namespace, name string
 	set             func([]byte) (changed bool, err error)
 }
 
 // NewTrustedRoot returns a Runnable for every replica. It calls set with the content, one call at a time.
 func NewTrustedRoot(config *rest.Config, namespace, name string, set func([]byte) (changed bool, err error)) (*TrustedRoot, error) {
-	c, err := kubernetes.NewForConfig(config)
+	c, err := corev1client.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("trusted root: %w", err)
 	}
@@ -45,7 +45,7 @@ func NewTrustedRoot(config *rest.Config, namespace, name string, set func([]byte
 func (r *TrustedRoot) Load(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, firstLook)
 	defer cancel()
-	m, err := r.client.CoreV1().ConfigMaps(r.namespace).Get(ctx, r.name, metav1.GetOptions{})
+	m, err := r.client.ConfigMaps(r.namespace).Get(ctx, r.name, metav1.GetOptions{})
 	if err != nil {
 		r.log(ctx).Error(err, "the ConfigMap with the trusted root cannot be read; what needs the root is refused until it can")
 		return
@@ -64,7 +64,7 @@ func (r *TrustedRoot) Start(ctx context.Context) error {
 		}
 	}
 	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{
-		ListerWatcher: cache.NewListWatchFromClient(r.client.CoreV1().RESTClient(), "configmaps", r.namespace, fields.OneTermEqualSelector("metadata.name", r.name)),
+		ListerWatcher: cache.NewListWatchFromClient(r.client.RESTClient(), "configmaps", r.namespace, fields.OneTermEqualSelector("metadata.name", r.name)),
 		ObjectType:    &corev1.ConfigMap{},
 		Handler: cache.ResourceEventHandlerFuncs{
 			AddFunc:    apply,

@@ -107,6 +107,11 @@ func (j *judgement) index() attestors {
 		for i := range req.Sets {
 			a.set(&req.Sets[i], byRequirement[req.Fingerprint])
 		}
+		for i := range req.Attestations {
+			for k := range req.Attestations[i].Sets {
+				a.set(&req.Attestations[i].Sets[k], byRequirement[req.Fingerprint])
+			}
+		}
 	}
 	return a
 }

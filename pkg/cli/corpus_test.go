@@ -13,7 +13,7 @@ import (
 func flagsOf(t *testing.T, c *corpus.Case, host string) []string {
 	t.Helper()
 	sets := c.Requirement.Signatures
-	if len(sets) != 1 || len(sets[0].Attestors) != 1 || sets[0].Count > 1 {
+	if len(c.Requirement.Attestations) > 0 || len(sets) != 1 || len(sets[0].Attestors) != 1 || sets[0].Count > 1 {
 		return nil
 	}
 	a := &sets[0].Attestors[0]

@@ -119,7 +119,7 @@ type record struct {
 
 func newRecords() *records { return &records{} }
 
-// add records the images of a rule that an entry with attestors matched.
+// add records the images of a rule that an entry with attestors or attestations matched.
 func (r *records) add(planned *plan.Rule, results []Result) {
 	recorded := map[*plan.Image]bool{}
 	for _, ri := range planned.Images {

@@ -62,7 +62,7 @@ func (r *review) rule(planned *plan.Rule) (results, responses []Result, pins map
 		ri := &planned.Images[i]
 		result := Result{Rule: planned.Rule, Image: ri.Image, Digest: r.digest(ri.Image),
 			Unchanged: planned.HeldBefore && ri.Image.Unchanged()}
-		verification := r.verified(ri)
+		verification := r.verified(planned.Rule.Name, ri)
 		if r.req.Phase == Validating {
 			validation := r.validated(ri, &verification)
 			skipped(&verification, planned.Rule, ri)

@@ -10,7 +10,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/hashicorp/golang-lru/v2/expirable"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/signet-policy/signet/pkg/image"
@@ -48,7 +47,7 @@ type Options struct {
 type Engine struct {
 	opts    Options
 	images  *image.Parser
-	proofs  *expirable.LRU[string, *verify.Proof]
+	proofs  *proofs
 	flights singleflight.Group
 }
 
@@ -65,7 +64,7 @@ func New(opts Options) *Engine {
 	}
 	e := &Engine{opts: opts, images: image.NewParser(opts.Images)}
 	if !opts.CacheDisabled {
-		e.proofs = expirable.NewLRU[string, *verify.Proof](opts.CacheSize, nil, opts.CacheTTL)
+		e.proofs = newProofs(opts.CacheSize, opts.CacheTTL)
 	}
 	return e
 }
@@ -120,6 +119,9 @@ func (e *Engine) Review(ctx context.Context, req *Request) (*Decision, error) {
 	defer cancel()
 	r := &review{engine: e, req: req, plan: p}
 	r.gather(ctx)
+	if r.attested {
+		r.check(ctx)
+	}
 	return r.decide(), nil
 }
 

@@ -33,8 +33,8 @@ func (o *outcome) add(status Status, code reason.Code, message string) {
 
 func (o *outcome) message() string { return strings.Join(o.messages, "; ") }
 
-// verified judges one image of a rule by the entries that have attestors. Status is 0 when none has.
-func (r *review) verified(ri *plan.RuleImage) outcome {
+// verified judges one image of a rule by the entries that have attestors or attestations. Status is 0 when none has.
+func (r *review) verified(rule string, ri *plan.RuleImage) outcome {
 	var o outcome
 	shown := ri.Image.Ref.String()
 	for _, e := range ri.Entries {
@@ -42,15 +42,26 @@ func (r *review) verified(ri *plan.RuleImage) outcome {
 			continue
 		}
 		v, ok := r.images[ri.Image.Index].verdicts[jobKey(e)]
-		switch {
-		case !ok:
-			o.add(Error, reason.InternalError, "failed to verify image "+shown+": "+errNoVerdict.Error())
-		case v.err != nil:
+		kind := "signatures"
+		if len(e.Requirement.Attestations) > 0 {
+			kind = "attestations"
+		}
+		switch c := r.checked(e, ri.Image.Index); {
+		case ok && v.err != nil:
 			o.add(statusOf(v.err), v.err.Code, "failed to verify image "+shown+": "+v.err.Text)
-		case v.cached:
-			o.add(Pass, reason.Verified, "verified from cache")
+		case !ok || c == nil:
+			o.add(Error, reason.InternalError, "failed to verify image "+shown+": "+errNoVerdict.Error())
+		case c.err != nil:
+			o.add(statusOf(c.err), c.err.Code, c.err.Text)
 		default:
-			o.add(Pass, reason.Verified, "verified image signatures for "+shown)
+			text := "verified image " + kind + " for " + shown
+			if v.cached {
+				text = "verified from cache"
+			}
+			o.add(Pass, reason.Verified, text)
+			if c.validated {
+				o.add(Pass, reason.Verified, "verifyImages validation is passed in "+rule+" rule")
+			}
 		}
 	}
 	return o
@@ -91,7 +102,8 @@ func (r *review) pins(ri *plan.RuleImage, o *outcome) bool {
 			}
 		default:
 			v, ok := img.verdicts[jobKey(e)]
-			pin = pin || ok && v.err == nil && img.err == nil
+			c := r.checked(e, ri.Image.Index)
+			pin = pin || ok && v.err == nil && img.err == nil && c != nil && c.err == nil
 		}
 	}
 	return pin

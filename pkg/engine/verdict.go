@@ -27,6 +27,9 @@ type review struct {
 	plan   *plan.Plan
 	images []resolved // by plan.Image.Index
 	fetch  memo
+	// attested is set when an entry has attestations; checks is what their conditions say.
+	attested bool
+	checks   map[checkKey]checked
 }
 
 // resolved is what is known of one image: its digest or why there is none, and a verdict for each requirement.
@@ -41,6 +44,8 @@ type resolved struct {
 type verdict struct {
 	err    *reason.Error // nil for a pass
 	cached bool
+	// statements are the verified ones that conditions read.
+	statements []verify.Statement
 }
 
 // job is one requirement to judge.
@@ -70,6 +75,7 @@ func (r *review) gather(ctx context.Context) {
 					continue
 				}
 				r.images[i].asked = true
+				r.attested = r.attested || len(e.Requirement.Attestations) > 0
 				if !hasJob(jobs[i], jobKey(e)) {
 					jobs[i] = append(jobs[i], job{key: jobKey(e), requirement: e.Requirement, useCache: e.UseCache})
 				}
@@ -119,10 +125,14 @@ func (r *review) fromCache(i int, jobs []job) bool {
 	}
 	verdicts := make(map[string]verdict, len(jobs))
 	for _, j := range jobs {
-		if !j.useCache || !r.engine.cached(pinned, j.requirement) {
+		if !j.useCache {
 			return false
 		}
-		verdicts[j.key] = verdict{cached: true}
+		proof := r.engine.cached(pinned, j.requirement)
+		if proof == nil {
+			return false
+		}
+		verdicts[j.key] = verdict{cached: true, statements: proof.Statements}
 	}
 	r.images[i].pinned, r.images[i].verdicts = pinned, verdicts
 	return true
@@ -176,43 +186,43 @@ func (r *review) judge(ctx context.Context, img *resolved, j job) (v verdict) {
 		return verdict{err: reason.Of(err)}
 	}
 	if !j.useCache || e.proofs == nil {
-		return verdict{err: r.verify(ctx, img.pinned, j.requirement)}
+		return r.verify(ctx, img.pinned, j.requirement)
 	}
-	if e.cached(img.pinned, j.requirement) {
-		return verdict{cached: true}
+	if proof := e.cached(img.pinned, j.requirement); proof != nil {
+		return verdict{cached: true, statements: proof.Statements}
 	}
-	return verdict{err: r.shared(ctx, img.pinned, j.requirement)}
+	return r.shared(ctx, img.pinned, j.requirement)
 }
 
 // shared joins concurrent requests for the same verdict. The work goes on for the others when one of them gives up. A
 // timeout that was joined may be that of a request with less time, so those who still have some try once more.
-func (r *review) shared(ctx context.Context, img image.Pinned, req *verify.Requirement) *reason.Error {
+func (r *review) shared(ctx context.Context, img image.Pinned, req *verify.Requirement) verdict {
 	key := r.engine.cacheKey(img, req)
 	for again := true; ; again = false {
 		flight := r.engine.flights.DoChan(key, func() (any, error) {
-			if r.engine.cached(img, req) {
-				return (*reason.Error)(nil), nil // an earlier flight landed since this request looked
+			if proof := r.engine.cached(img, req); proof != nil {
+				return verdict{statements: proof.Statements}, nil // an earlier flight landed since this request looked
 			}
 			ctx, cancel := detach(ctx)
 			defer cancel()
-			cause := r.verify(ctx, img, req)
-			if cause == nil {
-				r.engine.proofs.Add(key, &verify.Proof{Image: img})
+			v := r.verify(ctx, img, req)
+			if v.err == nil {
+				r.engine.proofs.add(key, &verify.Proof{Image: img, Statements: v.statements})
 			}
-			return cause, nil
+			return v, nil
 		})
 		select {
 		case <-ctx.Done():
-			return timedOut(ctx)
+			return verdict{err: timedOut(ctx)}
 		case result := <-flight:
-			cause, ok := result.Val.(*reason.Error)
+			v, ok := result.Val.(verdict)
 			if !ok {
-				return reason.New(reason.InternalError, "the verification ended without a verdict")
+				return verdict{err: reason.New(reason.InternalError, "the verification ended without a verdict")}
 			}
-			if cause != nil && again && cause.Code == reason.RegistryTimeout && result.Shared && ctx.Err() == nil {
+			if v.err != nil && again && v.err.Code == reason.RegistryTimeout && result.Shared && ctx.Err() == nil {
 				continue
 			}
-			return cause
+			return v
 		}
 	}
 }
@@ -231,27 +241,27 @@ func timedOut(ctx context.Context) *reason.Error {
 }
 
 // verify evaluates a requirement afresh.
-func (r *review) verify(ctx context.Context, img image.Pinned, req *verify.Requirement) (cause *reason.Error) {
-	defer recovered(&cause)
+func (r *review) verify(ctx context.Context, img image.Pinned, req *verify.Requirement) (v verdict) {
+	defer recovered(&v.err)
 	proof, err := verify.Evaluate(ctx, r.engine.opts.Verifier, &fetcher{review: r}, img, req)
 	if err == nil {
 		if proof == nil || proof.Image.Digest() != img.Digest() {
-			return reason.New(reason.InternalError, "the verification proved another image")
+			return verdict{err: reason.New(reason.InternalError, "the verification proved another image")}
 		}
-		return nil
+		return verdict{statements: proof.Statements}
 	}
-	cause = reason.Of(err)
-	if cause.Code != reason.Unsigned || img.Ref().RawDigest() == "" {
-		return cause
+	cause := reason.Of(err)
+	if cause.Code != reason.Unsigned && !errors.Is(err, verify.ErrNothingFound) || img.Ref().RawDigest() == "" {
+		return verdict{err: cause}
 	}
 	// Nothing is attached to a digest that nobody resolved: is the image there at all?
 	if missing := r.engine.opts.Registry.Exists(ctx, img); missing != nil {
 		_, err = verify.Evaluate(ctx, r.engine.opts.Verifier, unavailable{missing}, img, req)
 		if err != nil {
-			return reason.Of(err)
+			return verdict{err: reason.Of(err)}
 		}
 	}
-	return cause
+	return verdict{err: cause}
 }
 
 // recovered turns a panic into an error of the rule.
@@ -307,12 +317,11 @@ func (e *Engine) cacheKey(img image.Pinned, req *verify.Requirement) string {
 	return strings.Join([]string{string(img.Digest()), img.Repository(), req.Fingerprint, e.opts.Verifier.Generation()}, "\x00")
 }
 
-func (e *Engine) cached(img image.Pinned, req *verify.Requirement) bool {
+func (e *Engine) cached(img image.Pinned, req *verify.Requirement) *verify.Proof {
 	if e.proofs == nil {
-		return false
+		return nil
 	}
-	_, ok := e.proofs.Get(e.cacheKey(img, req))
-	return ok
+	return e.proofs.get(e.cacheKey(img, req))
 }
 
 // statusOf is the contract's table of statuses: a cause is an error when nobody could be asked or a prerequisite of the

@@ -4,7 +4,10 @@ import (
 	"slices"
 	"strings"
 
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+
 	v1 "github.com/signet-policy/signet/api/v1"
+	"github.com/signet-policy/signet/pkg/expr"
 )
 
 // controllers are the kinds that rules for Pods are generated for, in order, as they are written into match blocks.
@@ -40,10 +43,10 @@ func (c *compiler) autogen() map[int][]v1.Rule {
 			continue
 		}
 		if len(selectors) > 0 {
-			out[i] = append(out[i], generated(rule, autogenPrefix, selectors))
+			out[i] = append(out[i], generated(rule, autogenPrefix, "template", selectors))
 		}
 		if cron {
-			out[i] = append(out[i], generated(rule, autogenCronJobPrefix, []string{"batch/v1/CronJob"}))
+			out[i] = append(out[i], generated(rule, autogenCronJobPrefix, "jobTemplate.spec.template", []string{"batch/v1/CronJob"}))
 		}
 	}
 	return out
@@ -135,8 +138,9 @@ func aboutPods(rule *v1.Rule) bool {
 	return len(kinds) == 0 || slices.Contains(kinds, pod)
 }
 
-// generated copies a rule for other kinds. The image extractors stay behind: they speak of Pods.
-func generated(rule *v1.Rule, prefix string, kinds []string) v1.Rule {
+// generated copies a rule for other kinds, whose Pod template is at the path below spec. The image extractors stay behind:
+// they speak of Pods.
+func generated(rule *v1.Rule, prefix, template string, kinds []string) v1.Rule {
 	out := *rule.DeepCopy()
 	out.Name = prefix + rule.Name
 	if len(out.Name) > maxRuleName {
@@ -144,6 +148,9 @@ func generated(rule *v1.Rule, prefix string, kinds []string) v1.Rule {
 	}
 	out.ImageExtractors = nil
 	out.Validate, out.Mutate, out.Generate = nil, nil, nil // named once, for the authored rule
+	for i := range out.VerifyImages {
+		retarget(&out.VerifyImages[i], template)
+	}
 	blocks := []*v1.MatchResources{&out.Match}
 	if out.Exclude != nil {
 		blocks = append(blocks, out.Exclude)
@@ -156,4 +163,32 @@ func generated(rule *v1.Rule, prefix string, kinds []string) v1.Rule {
 		}
 	}
 	return out
+}
+
+// retarget has the conditions of an entry that read the Pod read the Pod template (VI 4.5(5)).
+func retarget(entry *v1.ImageVerification, template string) {
+	text := func(s *string) { *s = expr.Retarget(*s, template) }
+	value := func(j *apiextensionsv1.JSON) {
+		if j != nil {
+			j.Raw = []byte(expr.Retarget(string(j.Raw), template))
+		}
+	}
+	for i := range entry.Attestations {
+		for k := range entry.Attestations[i].Conditions {
+			block := &entry.Attestations[i].Conditions[k]
+			for _, list := range [][]v1.Condition{block.Any, block.All} {
+				for n := range list {
+					value(list[n].Key)
+					value(list[n].Value)
+					text(&list[n].Message)
+				}
+			}
+		}
+	}
+	if v := entry.Validate; v != nil {
+		text(&v.Message)
+		if v.Deny != nil {
+			value(v.Deny.Conditions)
+		}
+	}
 }

@@ -12,6 +12,7 @@ import (
 	kjson "sigs.k8s.io/json"
 
 	v1 "github.com/signet-policy/signet/api/v1"
+	"github.com/signet-policy/signet/pkg/expr"
 	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/verify"
 )
@@ -19,20 +20,22 @@ import (
 // maxNesting is how deep attestor sets may stand in each other.
 const maxNesting = 16
 
-// requirement compiles an entry's attestors; nil when it has none. The first of them are as written, the others stand
-// for deprecated fields.
-func (c *compiler) requirement(in *v1.ImageVerification, path *field.Path, authored int) *verify.Requirement {
-	if len(in.Attestors) == 0 {
-		return nil
+// requirement compiles what has to be verified of an image; nil for an entry that has nothing to verify. The attestors that are as
+// written come first, the others stand for deprecated fields.
+func (c *compiler) requirement(in *v1.ImageVerification, path *field.Path, written *v1.ImageVerification) (*verify.Requirement, []*expr.Conditions) {
+	if len(in.Attestors)+len(in.Attestations) == 0 {
+		return nil, nil
 	}
 	r := &verify.Requirement{AnyStatement: in.Type == v1.SigstoreBundle}
 	for i := range in.Attestors {
 		at := scope{entry: in, entryPath: path, path: path.Child("attestors").Index(i), shown: fmt.Sprintf(".attestors[%d]", i),
-			shortcut: i >= authored}
+			shortcut: i >= len(written.Attestors)}
 		r.Sets = append(r.Sets, c.set(&in.Attestors[i], at))
 	}
+	shortcut := len(in.Attestations) > 0 && len(in.Attestations[0].Attestors) > len(written.Attestations[0].Attestors)
+	conditions := c.attestations(r, in, path, shortcut)
 	r.Fingerprint = verify.Fingerprint(r)
-	return r
+	return r, conditions
 }
 
 // scope is where an attestor set stands.

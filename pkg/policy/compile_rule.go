@@ -170,7 +170,7 @@ func (c *compiler) entryAction(path *field.Path, a v1.EntryFailureAction) Action
 
 // entry compiles one verifyImages entry.
 func (c *compiler) entry(in *v1.ImageVerification, path *field.Path, rule string, fallback actions) *Entry {
-	authored := len(in.Attestors)
+	written := in
 	in = c.shortcuts(in, path)
 	e := &Entry{
 		MutateDigest: isTrue(in.MutateDigest), VerifyDigest: isTrue(in.VerifyDigest),
@@ -185,19 +185,17 @@ func (c *compiler) entry(in *v1.ImageVerification, path *field.Path, rule string
 	if in.Type == v1.Notary {
 		c.notYet(path.Child("type"))
 	}
-	if len(in.Attestations) > 0 {
-		c.notYet(path.Child("attestations"))
-	}
-	if in.Validate != nil {
-		c.notYet(path.Child("validate"))
-	}
 	if in.ImageRegistryCredentials != nil {
 		c.notYet(path.Child("imageRegistryCredentials"))
 	}
 	if len(in.AdditionalExtensions) > 0 {
 		c.notYet(path.Child("additionalExtensions"))
 	}
-	e.Requirement = c.requirement(in, path, authored)
+	e.Requirement, e.Conditions = c.requirement(in, path, written)
+	e.Deny = c.deny(in.Validate, path.Child("validate"))
+	if e.Deny != nil && len(in.Attestations) == 0 {
+		c.warn("%s: validate runs only for images of which an entry of the rule verifies attestations", path.Child("validate"))
+	}
 	c.entryWarnings(e, path, fallback)
 	return e
 }
@@ -245,7 +243,13 @@ func (c *compiler) shortcuts(in *v1.ImageVerification, path *field.Path) *v1.Ima
 		case in.Issuer != "":
 			attestor.Keyless = &v1.KeylessAttestor{Issuer: in.Issuer, Subject: in.Subject, Roots: in.Roots}
 		}
-		out.Attestors = append(out.Attestors, v1.AttestorSet{Entries: []v1.Attestor{attestor}})
+		set := v1.AttestorSet{Entries: []v1.Attestor{attestor}}
+		for i := range out.Attestations {
+			out.Attestations[i].Attestors = append(out.Attestations[i].Attestors, set)
+		}
+		if len(out.Attestations) == 0 {
+			out.Attestors = append(out.Attestors, set)
+		}
 	}
 	return out
 }

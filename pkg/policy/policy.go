@@ -8,6 +8,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	v1 "github.com/signet-policy/signet/api/v1"
+	"github.com/signet-policy/signet/pkg/expr"
 	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/match"
 	"github.com/signet-policy/signet/pkg/verify"
@@ -152,9 +153,13 @@ func (r *Rule) Validates() bool {
 type Entry struct {
 	Images []image.Pattern
 	Skip   []image.Pattern
-	// Requirement is nil for an entry without attestors.
+	// Requirement is nil for an entry without attestors and attestations.
 	Requirement                                    *verify.Requirement
 	MutateDigest, VerifyDigest, Required, UseCache bool
+	// Conditions are those of the requirement's attestations, in their order.
+	Conditions []*expr.Conditions
+	// Deny is what refuses an image across its attestations; nil for nothing.
+	Deny *Deny
 
 	action   Action // 0 when the entry has none
 	fallback actions

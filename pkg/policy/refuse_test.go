@@ -182,8 +182,6 @@ func TestNotEvaluated(t *testing.T) {
 		"spec.webhookConfiguration.matchConditions":                  in("  rules:", "  webhookConfiguration: {matchConditions: [{name: a, expression: \"true\"}]}\n  rules:"),
 		"spec.validationFailureActionOverrides[0].namespaceSelector": in("  rules:", "  validationFailureActionOverrides: [{action: Audit, namespaceSelector: {}}]\n  rules:"),
 		entry + "type":                                               entries(t, `{imageReferences: ["*"], type: Notary}`),
-		entry + "attestations":                                       entries(t, `{imageReferences: ["*"], attestations: [{type: a}]}`),
-		entry + "validate":                                           entries(t, `{imageReferences: ["*"], validate: {message: a}}`),
 		entry + "imageRegistryCredentials":                           entries(t, `{imageReferences: ["*"], imageRegistryCredentials: {secrets: [a]}}`),
 		entry + "additionalExtensions":                               entries(t, `{imageReferences: ["*"], additionalExtensions: {a: b}}`),
 		entry + "roots":                                              entries(t, `{imageReferences: ["*"], roots: a}`),

@@ -24,6 +24,7 @@ const (
 // found is what one repository holds for the image.
 type found struct {
 	candidates []*Candidate
+	statements []*Candidate
 	broken     []*Candidate
 	problems   []*reason.Error
 	truncated  bool
@@ -64,6 +65,9 @@ func (e *evaluation) look(ctx context.Context, repository image.Ref) *found {
 			got.broken = append(got.broken, c)
 		case c.Signature, c.Statement && e.req.AnyStatement:
 			got.candidates = append(got.candidates, c)
+		}
+		if c.Err == nil && c.Predicate != "" {
+			got.statements = append(got.statements, c)
 		}
 	}
 	return got

@@ -10,15 +10,17 @@ import (
 	"github.com/signet-policy/signet/pkg/reason"
 )
 
-// Evaluate decides whether what is attached to the image satisfies the requirement (VI 6.4). Everything attached is
-// asked for once per repository, and opened once, however many attestors look at it.
+// Evaluate decides whether what is attached to the image satisfies the requirement: its signatures (VI 6.4), then its
+// attestations (VI 6.6). Everything attached is asked for once per repository, and opened once, however many attestors
+// look at it.
 //
 // The error is a *reason.Error. Its chain holds ErrNotVerified when the image was judged and does not satisfy the
 // requirement; otherwise the outcome is not known: Unreachable is set when no connection could be made and the outcome
 // depends on it, and the code is InternalError for a requirement that asks nothing. The code Unsigned says that every
-// place answered and holds no candidate; whether the image itself exists is then still to be asked.
+// place answered and holds no candidate, and ErrNothingFound in the chain the same of a missing attestation; whether the
+// image itself exists is then still to be asked.
 func Evaluate(ctx context.Context, v Verifier, f Fetcher, img image.Pinned, req *Requirement) (*Proof, error) {
-	if req == nil || len(req.Sets) == 0 {
+	if req == nil || len(req.Sets)+len(req.Attestations) == 0 {
 		return nil, reason.New(reason.InternalError, "a requirement without attestors proves nothing")
 	}
 	e := evaluation{verifier: v, fetcher: f, img: img, req: req, found: map[string]*found{}}
@@ -28,10 +30,23 @@ func Evaluate(ctx context.Context, v Verifier, f Fetcher, img image.Pinned, req 
 			failed = append(failed, err)
 		}
 	}
-	if len(failed) == 0 {
-		return &Proof{Image: img, Signatures: e.proved}, nil
+	// A violation that is certain decides. An outcome that is not known must not hide one of an attestation.
+	if len(failed) == 0 || undecided(worst(failed)) {
+		for i := range req.Attestations {
+			if err := e.attestation(ctx, i); err != nil {
+				failed = append(failed, err)
+			}
+		}
 	}
-	return nil, seal(worst(failed))
+	if len(failed) == 0 {
+		return &Proof{Image: img, Signatures: e.proved, Statements: e.stated}, nil
+	}
+	result := worst(failed)
+	if result.Code == reason.AttestationMissing && e.nothing() {
+		result.Err = ErrNothingFound
+		return nil, result
+	}
+	return nil, seal(result)
 }
 
 // maxNesting bounds attestor sets within attestor sets.
@@ -45,6 +60,10 @@ type evaluation struct {
 	req      *Requirement
 	found    map[string]*found
 	proved   []*Signature
+	stated   []Statement
+	// wanted is the attestation that is evaluated; nil while it is image signatures. attested are its statements.
+	wanted   *Attestation
+	attested []attested
 }
 
 // set evaluates the entries of a set in order until enough of them succeeded. What the entries of a set that is not met
@@ -58,7 +77,7 @@ func (e *evaluation) set(ctx context.Context, s *Set, depth int) *reason.Error {
 		return reason.New(reason.InternalError, "an attestor set without entries proves nothing")
 	}
 	var failed []*reason.Error
-	before, succeeded := len(e.proved), 0
+	before, attestedBefore, succeeded := len(e.proved), len(e.attested), 0
 	for i := range s.Entries {
 		err := e.entry(ctx, &s.Entries[i], depth)
 		if err != nil {
@@ -69,7 +88,10 @@ func (e *evaluation) set(ctx context.Context, s *Set, depth int) *reason.Error {
 			return nil
 		}
 	}
-	e.proved = e.proved[:before]
+	e.proved, e.attested = e.proved[:before], e.attested[:attestedBefore]
+	if e.wanted != nil && depth == 0 {
+		return tooFewAttested(failed, succeeded, required)
+	}
 	return tooFew(failed, succeeded, required)
 }
 
@@ -123,6 +145,8 @@ func (e *evaluation) entry(ctx context.Context, entry *Entry, depth int) *reason
 	switch {
 	case entry.Nested != nil && entry.Attestor == nil:
 		return e.set(ctx, entry.Nested, depth+1)
+	case entry.Attestor != nil && entry.Nested == nil && e.wanted != nil:
+		err = e.attester(ctx, entry.Attestor)
 	case entry.Attestor != nil && entry.Nested == nil:
 		err = e.attestor(ctx, entry.Attestor)
 	default:

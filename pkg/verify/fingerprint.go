@@ -16,11 +16,22 @@ import (
 // no two different requirements are written the same way. Paths are left out: they appear in messages alone.
 func Fingerprint(r *Requirement) string {
 	w := writer{sha256.New()}
-	w.text("signet/requirement/2")
+	w.text("signet/requirement/3")
 	w.flag(r.AnyStatement)
 	w.number(len(r.Sets))
 	for i := range r.Sets {
 		w.set(&r.Sets[i])
+	}
+	w.number(len(r.Attestations))
+	for i := range r.Attestations {
+		a := &r.Attestations[i]
+		w.text(a.Name)
+		w.text(a.Type)
+		w.flag(a.Read)
+		w.number(len(a.Sets))
+		for k := range a.Sets {
+			w.set(&a.Sets[k])
+		}
 	}
 	return hex.EncodeToString(w.h.Sum(nil))
 }

@@ -13,13 +13,29 @@ import (
 
 // Requirement is what one verifyImages entry asks of an image. It is compiled once and immutable.
 type Requirement struct {
-	// Sets must all be met.
+	// Sets must all be met by image signatures.
 	Sets []Set
+	// Attestations must all be there, after the signatures.
+	Attestations []Attestation
 	// AnyStatement lets a bundle's statement of any predicate type count as an image signature (type SigstoreBundle).
 	AnyStatement bool
 	// Fingerprint is a hash of everything that decides the outcome but the trust root: equal requirements of two
 	// policies have equal fingerprints.
 	Fingerprint string
+}
+
+// Attestation asks for signed statements of one predicate type (VI 6.6).
+type Attestation struct {
+	// Path leads to the attestation for people, such as ".attestations[0]".
+	Path string
+	// Name is under which conditions find the first statement; empty for none.
+	Name string
+	// Type is the predicate type, which is compared exactly. An empty one is never there.
+	Type string
+	// Sets must all be met by statements of the type; never empty.
+	Sets []Set
+	// Read says that somebody will read the predicates, so that the Proof has to hold them, and all of them.
+	Read bool
 }
 
 // Set is an attestor set: Count of its entries must be met.
@@ -74,6 +90,9 @@ type Candidate struct {
 	// another predicate type, which counts only where Requirement.AnyStatement is set. Both are false for what is no
 	// signature at all, such as a manifest of another purpose that was listed by mistake.
 	Signature, Statement bool
+	// Predicate is the predicate type of the statement that the candidate is, of any type; empty for what is no statement.
+	// Until the candidate was verified it proves nothing.
+	Predicate string
 	// KeyHint is the hint of the signing key that the candidate carries, in the form of KeyHint; it orders the work and
 	// proves nothing. It is empty when there is none.
 	KeyHint string
@@ -95,6 +114,20 @@ type Signature struct {
 	Place string
 	// Certified is what the verified certificate says about the signer; nil where only a key was asked for.
 	Certified *Certified
+	// Statement reads the verified statement; nil for what is none.
+	Statement func() (*Statement, error)
+}
+
+// Statement is a verified statement about an image.
+type Statement struct {
+	// Attestation is the index of the Requirement's attestation that it satisfies, and Name that one's name.
+	Attestation int
+	Name        string
+	// Type is the predicate type.
+	Type string
+	// Predicate is a JSON object as it was signed; what a statement in cosign's own type holds as text is put in its
+	// place.
+	Predicate []byte
 }
 
 // Verifier knows one family of signature formats.
@@ -123,4 +156,7 @@ var ErrNotVerified = errors.New("not verified")
 type Proof struct {
 	Image      image.Pinned
 	Signatures []*Signature
+	// Statements are, for each attestation that is read, all statements of its type that verify for its attestors, in
+	// the order of the attestations.
+	Statements []Statement
 }

@@ -37,12 +37,26 @@ type Case struct {
 // Requirement is what must hold for the image. Files are paths below Dir.
 type Requirement struct {
 	Signatures          []Set             `json:"signatures"`
+	Attestations        []Attestation     `json:"attestations"`
 	Annotations         map[string]string `json:"annotations"`
 	SignatureRepository string            `json:"signatureRepository"`
 	// Hint is the verifyImages type; empty for none.
 	Hint string `json:"hint"`
 	// TrustedRoot is the process's trust root file; empty when none may be needed.
 	TrustedRoot string `json:"trustedRoot"`
+}
+
+// Attestation asks for a statement of the type, signed for all Attestors, on whose predicate all Conditions hold.
+type Attestation struct {
+	PredicateType string      `json:"predicateType"`
+	Attestors     []Set       `json:"attestors"`
+	Conditions    []Condition `json:"conditions"`
+}
+
+// Condition wants the value at a JMESPath of the predicate to be Equals.
+type Condition struct {
+	Path   string `json:"path"`
+	Equals any    `json:"equals"`
 }
 
 // Set is an attestor set. A Count of zero asks for all.

@@ -3,13 +3,13 @@ package corpus
 // Policy states the case's requirement as a kyverno.io/v1 ClusterPolicy of the name, in its JSON form: Enforce, judging
 // every image at the registry. TrustedRoot is the process's matter and not in it.
 func (c *Case) Policy(name, registry string) (map[string]any, error) {
-	var attestors []any
-	for i := range c.Requirement.Signatures {
-		set, err := c.Requirement.Signatures[i].policy(registry)
-		if err != nil {
-			return nil, err
-		}
-		attestors = append(attestors, set)
+	attestors, err := policies(c.Requirement.Signatures, registry)
+	if err != nil {
+		return nil, err
+	}
+	attestations, err := c.attestations(registry)
+	if err != nil {
+		return nil, err
 	}
 	entry := map[string]any{
 		"imageReferences": []any{registry + "/*"},
@@ -17,7 +17,12 @@ func (c *Case) Policy(name, registry string) (map[string]any, error) {
 		"mutateDigest":    true,
 		"verifyDigest":    true,
 		"required":        true,
-		"attestors":       attestors,
+	}
+	if attestors != nil {
+		entry["attestors"] = attestors
+	}
+	if attestations != nil {
+		entry["attestations"] = attestations
 	}
 	put(entry, "annotations", c.Requirement.Annotations)
 	if c.Requirement.Hint != "" {
@@ -40,6 +45,39 @@ func (c *Case) Policy(name, registry string) (map[string]any, error) {
 			}},
 		},
 	}, nil
+}
+
+// attestations are the attestations of the entry, with the conditions as variables of the predicate.
+func (c *Case) attestations(registry string) ([]any, error) {
+	var out []any
+	for _, a := range c.Requirement.Attestations {
+		attestors, err := policies(a.Attestors, registry)
+		if err != nil {
+			return nil, err
+		}
+		one := map[string]any{"type": a.PredicateType, "attestors": attestors}
+		var all []any
+		for _, cond := range a.Conditions {
+			all = append(all, map[string]any{"key": "{{ " + cond.Path + " }}", "operator": "Equals", "value": cond.Equals})
+		}
+		if all != nil {
+			one["conditions"] = []any{map[string]any{"all": all}}
+		}
+		out = append(out, one)
+	}
+	return out, nil
+}
+
+func policies(sets []Set, registry string) ([]any, error) {
+	var out []any
+	for i := range sets {
+		set, err := sets[i].policy(registry)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, set)
+	}
+	return out, nil
 }
 
 func (s *Set) policy(registry string) (map[string]any, error) {

@@ -106,6 +106,7 @@ func candidate(img image.Pinned, a *image.Artifact) (c verify.Candidate, ok bool
 			s.certified = certified(s.certificate)
 			c.Certified = s.certified
 		}
+		c.Predicate = s.claims.predicate
 		c.Signature = s.claims.predicate == "" || s.claims.predicate == signPredicate
 		c.Statement = !c.Signature
 	}
@@ -139,6 +140,9 @@ func (v *Verifier) Verify(ctx context.Context, _ image.Pinned, c *verify.Candida
 		return nil, err
 	}
 	result = &verify.Signature{Payload: s.payload, Place: c.Artifact.Place}
+	if s.claims.predicate != "" {
+		result.Statement = s.statement
+	}
 	if who.certificate == nil {
 		err = v.proofs(s, a, who, check)
 	} else {

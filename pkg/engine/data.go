@@ -1,0 +1,79 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/signet-policy/signet/pkg/expr"
+	"github.com/signet-policy/signet/pkg/plan"
+)
+
+// data is what conditions can read of a request (VI 4.4(8)). Nothing of it is made before an expression reads it.
+type data struct {
+	review *review
+	base   *expr.Scope
+}
+
+func newData(r *review) *data {
+	d := &data{review: r, base: expr.NewScope(expr.Env{})}
+	d.base.SetLazy("request", func(context.Context) (any, error) { return d.request(), nil })
+	d.base.SetLazy("images", func(context.Context) (any, error) { return d.images(), nil })
+	return d
+}
+
+// scope is that of one image under one rule.
+func (d *data) scope(img *plan.Image) *expr.Scope {
+	s := d.base.Fork()
+	s.SetLazy("image", func(context.Context) (any, error) { return d.fields(img), nil })
+	return s
+}
+
+// request is the admission request as far as it is known here.
+func (d *data) request() map[string]any {
+	req := d.review.req
+	a := &req.Attributes
+	out := map[string]any{
+		"operation": "CREATE", "name": req.Name, "namespace": a.Namespace, "subResource": a.Subresource,
+		"kind":   map[string]any{"group": a.Group, "version": a.Version, "kind": a.Kind},
+		"object": object(req.Object),
+	}
+	if req.Old != nil {
+		out["operation"], out["oldObject"] = "UPDATE", object(req.Old)
+	}
+	return out
+}
+
+// object keeps a nil map from being more than null.
+func object(m map[string]any) any {
+	if m == nil {
+		return nil
+	}
+	return m
+}
+
+// images are the object's images by the list and the element that they stand in.
+func (d *data) images() map[string]any {
+	out := map[string]any{}
+	for _, img := range d.review.plan.Images {
+		for i := range img.Uses {
+			u := &img.Uses[i]
+			list, _ := out[u.Category].(map[string]any)
+			if list == nil {
+				list = map[string]any{}
+				out[u.Category] = list
+			}
+			fields := d.fields(img)
+			fields["jsonPointer"] = u.Pointer
+			list[u.Key] = fields
+		}
+	}
+	return out
+}
+
+// fields are the parts of a reference.
+func (d *data) fields(img *plan.Image) map[string]any {
+	ref := img.Ref
+	return map[string]any{
+		"reference": ref.String(), "referenceWithTag": ref.WithTag(), "registry": ref.Registry(), "path": ref.Path(),
+		"name": ref.Name(), "tag": ref.Tag(), "digest": string(d.review.digest(img)),
+	}
+}

@@ -184,8 +184,11 @@ func (t *TUF) pause(failures int) time.Duration {
 		if t.live.current.Load() != nil {
 			limit = maxStale
 		}
-		// The pause is doubled until it is as long as it may be; beyond 2^20 seconds it surely is.
-		return min(t.options.Retry<<min(failures-1, 20), limit)
+		pause := t.options.Retry
+		for ; failures > 1 && pause < limit; failures-- {
+			pause *= 2
+		}
+		return min(pause, limit)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -17,6 +17,8 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -62,6 +64,8 @@ type fixture struct {
 	store *policy.Store
 	set   *controllers.Set
 	asked atomic.Int64 // requests for the health lease
+
+	namespaces *controllers.Namespaces
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -128,8 +132,11 @@ func (f *fixture) run(t *testing.T, config *rest.Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if f.namespaces, err = controllers.NewNamespaces(ctx, mgr); err != nil {
+		t.Fatal(err)
+	}
 	f.set, err = controllers.Setup(mgr, controllers.Options{
-		SystemNamespace: system, ServerIP: srv.Listener.Addr().String(), Store: f.store, Certificates: certificates,
+		SystemNamespace: system, Namespaces: f.namespaces, ServerIP: srv.Listener.Addr().String(), Store: f.store, Certificates: certificates,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -257,6 +264,31 @@ func TestControllers(t *testing.T) {
 		}
 		if p.Status.RuleCount == nil || p.Status.RuleCount.VerifyImages != 1 || len(p.Status.Autogen.Rules) != 2 || p.Status.Ready != nil {
 			t.Errorf("status %+v", p.Status)
+		}
+	})
+
+	t.Run("the labels of namespaces", func(t *testing.T) {
+		// T-007: asked for in the second in which the namespace is created, whether the cache has it or not.
+		ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "labelled", Labels: map[string]string{"env": "prod"}}}
+		if err := f.admin.Create(ctx, ns); err != nil {
+			t.Fatal(err)
+		}
+		labels, err := f.namespaces.Labels(ctx, "labelled")
+		if err != nil || labels["env"] != "prod" {
+			t.Errorf("just created: %v, %v", labels, err)
+		}
+		ns.Labels["env"] = "test"
+		if err := f.admin.Update(ctx, ns); err != nil {
+			t.Fatal(err)
+		}
+		await(t, "the change", func() string {
+			if labels, err := f.namespaces.Labels(ctx, "labelled"); err != nil || labels["env"] != "test" {
+				return fmt.Sprint(labels, err)
+			}
+			return ""
+		})
+		if labels, err := f.namespaces.Labels(ctx, "nowhere"); !apierrors.IsNotFound(err) {
+			t.Errorf("a namespace that is not there: %v, %v", labels, err)
 		}
 	})
 

@@ -8,6 +8,10 @@ package controllers
 // +kubebuilder:rbac:groups=kyverno.io,resources=clusterpolicies;policies,verbs=get;list;watch
 // +kubebuilder:rbac:groups=kyverno.io,resources=clusterpolicies/status;policies/status,verbs=patch;update
 //
+// The labels of namespaces are what a namespaceSelector is about.
+//
+// +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
+//
 // Of webhook configurations only Signet's own are changed. Creating cannot be limited to names.
 //
 // +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=mutatingwebhookconfigurations;validatingwebhookconfigurations,verbs=create;list;watch

@@ -48,6 +48,8 @@ type Options struct {
 	StaticWebhooks bool
 	// NoAdmissionReports is set when judging an object leaves no report.
 	NoAdmissionReports bool
+	// Namespaces have to be read before the process is ready; nil when nobody needs them.
+	Namespaces *Namespaces
 	// Policies are how policies are compiled.
 	Policies policy.Options
 	// Store is where compiled policies go.
@@ -82,11 +84,12 @@ func (o *Options) complete() error {
 
 // Set is what was set up.
 type Set struct {
-	loader *loader
+	loader     *loader
+	namespaces *Namespaces
 }
 
-// Synced tells whether every policy has been read once: before that the process is not ready.
-func (s *Set) Synced() bool { return s.loader.store.Snapshot() != nil }
+// Synced tells whether every policy and every namespace has been read once: before that the process is not ready.
+func (s *Set) Synced() bool { return s.loader.store.Snapshot() != nil && s.namespaces.synced() }
 
 // LoadAll reads every policy and lets the store publish its first snapshot. The manager does that by itself, from its
 // cache; this is for those who cannot wait for it. A policy that does not compile is no error.
@@ -135,7 +138,7 @@ func Setup(mgr ctrl.Manager, opts Options) (*Set, error) {
 			return nil, fmt.Errorf("setting up controllers: %w", err)
 		}
 	}
-	return &Set{loader: l}, nil
+	return &Set{loader: l, namespaces: opts.Namespaces}, nil
 }
 
 // who runs a controller.

@@ -7,6 +7,7 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/signet-policy/signet/pkg/match"
 	"github.com/signet-policy/signet/pkg/policy"
 )
 
@@ -127,7 +128,7 @@ func (b *builder) policyValidating() []admissionregistrationv1.ValidatingWebhook
 func (b *builder) monitor() []admissionregistrationv1.MutatingWebhook {
 	w := b.mutating("monitor-webhooks.kyverno.svc", VerifyMutatePath, admissionregistrationv1.Ignore,
 		[]admissionregistrationv1.RuleWithOperations{{
-			Operations: update.list(),
+			Operations: operationTypes(match.Update),
 			Rule: admissionregistrationv1.Rule{APIGroups: []string{"coordination.k8s.io"}, APIVersions: []string{"v1"},
 				Resources: []string{"leases"}, Scope: pointer(admissionregistrationv1.NamespacedScope)},
 		}})
@@ -137,7 +138,7 @@ func (b *builder) monitor() []admissionregistrationv1.MutatingWebhook {
 
 func policyRules() []admissionregistrationv1.RuleWithOperations {
 	return []admissionregistrationv1.RuleWithOperations{{
-		Operations: (create | update).list(),
+		Operations: operationTypes(match.Create | match.Update),
 		Rule: admissionregistrationv1.Rule{APIGroups: []string{"kyverno.io"}, APIVersions: []string{"v1", "v2beta1"},
 			Resources: []string{"clusterpolicies", "policies"}, Scope: pointer(admissionregistrationv1.AllScopes)},
 	}}

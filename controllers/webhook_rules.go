@@ -7,36 +7,27 @@ import (
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 
+	"github.com/signet-policy/signet/pkg/match"
 	"github.com/signet-policy/signet/pkg/policy"
 )
 
-// operation is a set of operations of admission requests.
-type operation uint8
-
+// The operations that rules are registered for unless they name some.
 const (
-	create operation = 1 << iota
-	update
-	remove
-	connect
+	mutatingOperations   = match.Create | match.Update
+	validatingOperations = match.Create | match.Update | match.Delete | match.Connect
 )
 
-// The operations that rules are registered for.
-const (
-	mutatingOperations   = create | update
-	validatingOperations = create | update | remove | connect
-)
-
-// list is the set in the usual order.
-func (o operation) list() []admissionregistrationv1.OperationType {
+// operationTypes are the operations of a set in the usual order.
+func operationTypes(o match.Operations) []admissionregistrationv1.OperationType {
 	var out []admissionregistrationv1.OperationType
 	for _, x := range []struct {
-		bit  operation
+		bit  match.Operations
 		name admissionregistrationv1.OperationType
 	}{
-		{create, admissionregistrationv1.Create}, {update, admissionregistrationv1.Update},
-		{remove, admissionregistrationv1.Delete}, {connect, admissionregistrationv1.Connect},
+		{match.Create, admissionregistrationv1.Create}, {match.Update, admissionregistrationv1.Update},
+		{match.Delete, admissionregistrationv1.Delete}, {match.Connect, admissionregistrationv1.Connect},
 	} {
-		if o&x.bit != 0 {
+		if o.Has(x.bit) {
 			out = append(out, x.name)
 		}
 	}
@@ -45,13 +36,13 @@ func (o operation) list() []admissionregistrationv1.OperationType {
 
 // registration is what one webhook is asked for: its targets with their operations, and its timeout in seconds.
 type registration struct {
-	targets map[target]operation
+	targets map[target]match.Operations
 	timeout int32
 }
 
-func (r *registration) add(t target, o operation) {
+func (r *registration) add(t target, o match.Operations) {
 	if r.targets == nil {
-		r.targets = map[target]operation{}
+		r.targets = map[target]match.Operations{}
 	}
 	r.targets[t] |= o
 }
@@ -74,29 +65,85 @@ func register(policies []*policy.Policy, k *kinds, defaultTimeout int32) registr
 	for _, p := range policies {
 		timeout := cmp.Or(p.TimeoutSeconds, defaultTimeout)
 		for _, rule := range p.Rules {
-			for i := range rule.Kinds {
-				targets, err := k.resolve(&rule.Kinds[i])
-				if err != nil && out.problems[p.Key] == "" {
-					out.problems[p.Key] = cut(err.Error(), maxMessage)
-				}
-				if err == nil && len(targets) == 0 {
-					out.unknown = append(out.unknown, p.String()+": "+rule.Kinds[i].String())
-				}
-				out.moving = out.moving || err != nil || len(targets) == 0 || strings.ContainsAny(rule.Kinds[i].String(), "*?")
-				for _, t := range targets {
-					if p.Namespace != "" && t.scope == admissionregistrationv1.ClusterScope {
-						continue // nothing without a namespace is in the namespace of a Policy
-					}
-					m := out.mutating[p.FailurePolicy]
-					m.add(t, mutatingOperations)
-					m.timeout = min(max(m.timeout, timeout), maxTimeout)
-					if rule.Validates() {
-						v := out.validating[p.FailurePolicy]
-						v.add(t, validatingOperations)
-						v.timeout = min(max(v.timeout, timeout), maxTimeout)
+			less := excluded(rule, k)
+			for _, filters := range [][]match.Resource{rule.Filter.Match.Any, rule.Filter.Match.All} {
+				for i := range filters {
+					for j := range filters[i].Kinds {
+						for _, t := range out.resolve(p, &filters[i].Kinds[j], k) {
+							out.add(rule, t, &filters[i], less, timeout)
+						}
 					}
 				}
 			}
+		}
+	}
+	return out
+}
+
+// resolve gives the targets of a kind that a policy matches, and notes what is to be said about it.
+func (r *registrations) resolve(p *policy.Policy, kind *match.Kind, k *kinds) []target {
+	targets, err := k.resolve(kind)
+	if err != nil && r.problems[p.Key] == "" {
+		r.problems[p.Key] = cut(err.Error(), maxMessage)
+	}
+	if err == nil && len(targets) == 0 {
+		r.unknown = append(r.unknown, p.String()+": "+kind.String())
+	}
+	r.moving = r.moving || err != nil || len(targets) == 0 || strings.ContainsAny(kind.String(), "*?")
+	if p.Namespace == "" {
+		return targets
+	}
+	// Nothing without a namespace is in the namespace of a Policy.
+	return slices.DeleteFunc(targets, func(t target) bool { return t.scope == admissionregistrationv1.ClusterScope })
+}
+
+// add registers a target of one of a rule's filters, for the filter's operations or else the usual ones.
+func (r *registrations) add(rule *policy.Rule, t target, filter *match.Resource, less []exclusion, timeout int32) {
+	own := func(usual match.Operations) match.Operations {
+		o := cmp.Or(filter.Operations, usual)
+		for i := range less {
+			if less[i].targets == nil || slices.Contains(less[i].targets, t) {
+				o &^= less[i].operations
+			}
+		}
+		return o
+	}
+	enter := func(to *registration, o match.Operations) {
+		if o != 0 {
+			to.add(t, o)
+			to.timeout = min(max(to.timeout, timeout), maxTimeout)
+		}
+	}
+	enter(r.mutating[rule.Policy.FailurePolicy], own(mutatingOperations))
+	if rule.Validates() {
+		enter(r.validating[rule.Policy.FailurePolicy], own(validatingOperations))
+	}
+}
+
+// exclusion is what a rule never wants to see: operations on targets, which are all when nil.
+type exclusion struct {
+	targets    []target
+	operations match.Operations
+}
+
+// excluded are the exclusions of a rule that need no look at the request: filters of kinds and operations alone. A kind
+// that cannot be resolved takes nothing away.
+func excluded(rule *policy.Rule, k *kinds) []exclusion {
+	var out []exclusion
+	for i := range rule.Filter.Exclude.Any {
+		f := &rule.Filter.Exclude.Any[i]
+		if f.Selector != nil || f.NamespaceSelector != nil || len(f.Names)+len(f.Namespaces)+len(f.Annotations)+len(f.Subjects) > 0 {
+			continue
+		}
+		x := exclusion{operations: cmp.Or(f.Operations, validatingOperations)}
+		for j := range f.Kinds {
+			targets, err := k.resolve(&f.Kinds[j])
+			if err == nil {
+				x.targets = append(x.targets, targets...)
+			}
+		}
+		if len(f.Kinds) == 0 || len(x.targets) > 0 {
+			out = append(out, x)
 		}
 	}
 	return out
@@ -127,7 +174,7 @@ func (r *registration) rules() []admissionregistrationv1.RuleWithOperations {
 	type head struct {
 		group, version string
 		scope          admissionregistrationv1.ScopeType
-		operations     operation
+		operations     match.Operations
 		// alone is a wildcard, which the API server does not accept beside resources that it includes.
 		alone string
 	}
@@ -144,7 +191,7 @@ func (r *registration) rules() []admissionregistrationv1.RuleWithOperations {
 		slices.Sort(resources)
 		scope := h.scope
 		out = append(out, admissionregistrationv1.RuleWithOperations{
-			Operations: h.operations.list(),
+			Operations: operationTypes(h.operations),
 			Rule: admissionregistrationv1.Rule{
 				APIGroups: []string{h.group}, APIVersions: []string{h.version}, Resources: resources, Scope: &scope,
 			},

@@ -147,6 +147,88 @@ func TestRegister(t *testing.T) {
 	}
 }
 
+// VI 3.3(2): operations that match names replace the usual ones, and exclude filters of kinds and operations alone take
+// some away.
+func TestRegisterOperations(t *testing.T) {
+	t.Parallel()
+	filter := func(kinds string, operations ...v1.AdmissionOperation) v1.ResourceFilter {
+		f := v1.ResourceFilter{Resources: v1.ResourceDescription{Operations: operations}}
+		if kinds != "" {
+			f.Resources.Kinds = strings.Split(kinds, " ")
+		}
+		return f
+	}
+	named := func(f v1.ResourceFilter) v1.ResourceFilter { f.Resources.Names = []string{"a"}; return f }
+	const pods = "/v1 pods,pods/ephemeralcontainers Namespaced "
+	const jobs = "batch/v1 jobs Namespaced "
+	type want struct{ Mutating, Validating []string }
+	usual := want{[]string{pods + "CREATE,UPDATE"}, []string{pods + "CREATE,UPDATE,DELETE,CONNECT"}}
+	for name, tt := range map[string]struct {
+		match, exclude v1.MatchResources
+		want           want
+	}{
+		"named operations are those of both phases": {
+			match: v1.MatchResources{Any: v1.ResourceFilters{filter("v1/Pod", v1.Create)}},
+			want:  want{[]string{pods + "CREATE"}, []string{pods + "CREATE"}},
+		},
+		"the operations of several filters count together": {
+			match: v1.MatchResources{Any: v1.ResourceFilters{filter("v1/Pod", v1.Delete), filter("v1/Pod", v1.Create)}},
+			want:  want{[]string{pods + "CREATE,DELETE"}, []string{pods + "CREATE,DELETE"}},
+		},
+		"each kind has those of its own filters": {
+			match: v1.MatchResources{Any: v1.ResourceFilters{filter("v1/Pod", v1.Update), filter("batch/v1/Job")}},
+			want: want{[]string{pods + "UPDATE", jobs + "CREATE,UPDATE"},
+				[]string{pods + "UPDATE", jobs + "CREATE,UPDATE,DELETE,CONNECT"}},
+		},
+		"the old form": {
+			match: v1.MatchResources{Resources: filter("v1/Pod", v1.Update).Resources},
+			want:  want{[]string{pods + "UPDATE"}, []string{pods + "UPDATE"}},
+		},
+		"excluded operations": {
+			match:   v1.MatchResources{Any: v1.ResourceFilters{filter("v1/Pod"), filter("batch/v1/Job")}},
+			exclude: v1.MatchResources{Any: v1.ResourceFilters{filter("", v1.Delete, v1.Connect), filter("Job", v1.Update)}},
+			want: want{[]string{pods + "CREATE,UPDATE", jobs + "CREATE"},
+				[]string{pods + "CREATE,UPDATE", jobs + "CREATE"}},
+		},
+		"an excluded kind": {
+			match:   v1.MatchResources{Any: v1.ResourceFilters{filter("v1/Pod"), filter("batch/v1/Job")}},
+			exclude: v1.MatchResources{Any: v1.ResourceFilters{filter("Job")}},
+			want:    usual,
+		},
+		"an exclude filter with anything else takes nothing away": {
+			match:   v1.MatchResources{Any: v1.ResourceFilters{filter("v1/Pod")}},
+			exclude: v1.MatchResources{Any: v1.ResourceFilters{named(filter("Pod", v1.Update))}},
+			want:    usual,
+		},
+		"nor does one of all": {
+			match:   v1.MatchResources{Any: v1.ResourceFilters{filter("v1/Pod")}},
+			exclude: v1.MatchResources{All: v1.ResourceFilters{filter("Pod", v1.Update)}},
+			want:    usual,
+		},
+		"nor one of a kind that is not served": {
+			match:   v1.MatchResources{Any: v1.ResourceFilters{filter("v1/Pod")}},
+			exclude: v1.MatchResources{Any: v1.ResourceFilters{filter("Unknown", v1.Update)}},
+			want:    usual,
+		},
+		"one kind does not narrow a wildcard": {
+			match:   v1.MatchResources{Any: v1.ResourceFilters{filter("v1/P*")}},
+			exclude: v1.MatchResources{Any: v1.ResourceFilters{filter("Job", v1.Update)}},
+			want:    usual,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := clusterPolicy("a", "v1/Pod")
+			p.Spec.Rules[0].Match, p.Spec.Rules[0].Exclude = tt.match, &tt.exclude
+			r := register([]*policy.Policy{compile(t, p)}, newKinds(t, &apis{lists: standardAPIs()}), 10)
+			got := want{lines(r.mutating[policy.Fail]), lines(r.validating[policy.Fail])}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("-want +got\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestRegisterNamespaced(t *testing.T) {
 	t.Parallel()
 	source := clusterPolicy("a", "v1/Pod", "Namespace")

@@ -90,6 +90,11 @@ func request(req *admissionv1.AdmissionRequest, phase engine.Phase, failure poli
 			Subresource: req.SubResource, Namespace: req.Namespace, Name: req.Name,
 		},
 	}
+	out.Attributes.Operation = match.ParseOperation(string(req.Operation))
+	out.Attributes.User = match.User{Name: req.UserInfo.Username, Groups: req.UserInfo.Groups}
+	if err := out.Attributes.Describe(object); err != nil {
+		return nil, fmt.Errorf("cannot read the object: %w", err)
+	}
 	metadata, _ := object["metadata"].(map[string]any)
 	if out.Name == "" {
 		out.Name, _ = metadata["name"].(string)

@@ -7,12 +7,14 @@ import (
 	"testing"
 
 	"github.com/go-logr/logr"
+	"github.com/google/go-cmp/cmp"
 	admissionv1 "k8s.io/api/admission/v1"
 	"sigs.k8s.io/yaml"
 
 	v1 "github.com/signet-policy/signet/api/v1"
 	"github.com/signet-policy/signet/pkg/engine"
 	"github.com/signet-policy/signet/pkg/image"
+	"github.com/signet-policy/signet/pkg/match"
 	"github.com/signet-policy/signet/pkg/policy"
 	"github.com/signet-policy/signet/pkg/reason"
 	"github.com/signet-policy/signet/pkg/verify"
@@ -118,6 +120,18 @@ func TestResources(t *testing.T) {
 	// generateName: the name is empty in the denial and the prefix counts for matching.
 	resp = send(webhook.MutateFail, strings.Replace(body(pod(`{"generateName":"web-"}`, "missing:1")), `"name":"p",`, "", 1))
 	if resp.Allowed || !strings.Contains(resp.Result.Message, "resource Pod/n/ was") || reviewed[2].Request.Attributes.Name != "web-" {
+		t.Errorf("%+v", resp)
+	}
+	// What filters look at: the operation, the user, labels and annotations.
+	who := strings.Replace(body(pod(`{"name":"p","labels":{"a":"b"},"annotations":{"c":"d"}}`, "missing:1")), `"CREATE"`, `"CREATE","userInfo":{"username":"ann","groups":["dev","ops"]}`, 1)
+	send(webhook.MutateFail, who)
+	got := reviewed[len(reviewed)-1].Request.Attributes
+	want := match.Attributes{Version: "v1", Kind: "Pod", Namespace: "n", Name: "p", Operation: match.Create,
+		Labels: match.Texts{"a": "b"}, Annotations: match.Texts{"c": "d"}, User: match.User{Name: "ann", Groups: []string{"dev", "ops"}}}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	if resp := send(webhook.MutateFail, body(pod(`{"name":"p","labels":[]}`, "a:1"))); resp.Allowed || !strings.Contains(resp.Result.Message, "cannot read the object: metadata.labels is no object") {
 		t.Errorf("%+v", resp)
 	}
 	for _, operation := range []string{"DELETE", "CONNECT"} {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/signet-policy/signet/pkg/engine"
 	"github.com/signet-policy/signet/pkg/image"
+	"github.com/signet-policy/signet/pkg/match"
 	"github.com/signet-policy/signet/pkg/policy"
 	"github.com/signet-policy/signet/pkg/reason"
 	"github.com/signet-policy/signet/pkg/verify"
@@ -159,7 +160,7 @@ func (j *judgement) open(img image.Pinned) []opened {
 
 func (j *judgement) rule(r *engine.Result, a attestors, places []opened) Rule {
 	out := Rule{
-		Policy: r.Rule.Policy.String(), Rule: r.Rule.Name, Action: r.Rule.Action(j.namespace).String(),
+		Policy: r.Rule.Policy.String(), Rule: r.Rule.Name, Action: r.Rule.Action(&match.Attributes{Namespace: j.namespace}).String(),
 		Status: r.Status.String(), Reason: string(r.Reason), Message: r.Message,
 	}
 	if r.Status != engine.Pass {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/signet-policy/signet/pkg/match"
 	"github.com/signet-policy/signet/pkg/policy"
 )
 
@@ -127,7 +128,7 @@ func TestDefaultsInFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := l.policies[0].Rules[0].Entries[0]
-	if !e.MutateDigest || !e.VerifyDigest || !e.Required || !e.UseCache || e.Action("default") != policy.Enforce {
+	if !e.MutateDigest || !e.VerifyDigest || !e.Required || !e.UseCache || e.Action(&match.Attributes{Namespace: "default"}) != policy.Enforce {
 		t.Errorf("%+v", e)
 	}
 }

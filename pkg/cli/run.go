@@ -127,7 +127,7 @@ func (j *judgement) request(phase engine.Phase, name string) *engine.Request {
 	const pod = "image"
 	return &engine.Request{
 		Phase: phase, FailurePolicy: policy.Ignore, Name: pod,
-		Attributes: match.Attributes{Version: "v1", Kind: "Pod", Namespace: j.namespace, Name: pod},
+		Attributes: match.Attributes{Version: "v1", Kind: "Pod", Namespace: j.namespace, Name: pod, Operation: match.Create},
 		Object: map[string]any{
 			"apiVersion": "v1", "kind": "Pod",
 			"metadata": map[string]any{"name": pod, "namespace": j.namespace},

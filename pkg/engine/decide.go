@@ -95,7 +95,7 @@ func (r *review) rule(planned *plan.Rule) (results, responses []Result, pins map
 			results = append(results, result)
 		}
 	}
-	action := planned.Rule.Action(r.req.Attributes.Namespace)
+	action := planned.Rule.Action(&r.req.Attributes)
 	for _, list := range [][]Result{results, responses} {
 		for i := range list {
 			list[i].Blocks = blocks(&list[i], action)
@@ -119,6 +119,10 @@ func (r *review) objections(planned *plan.Rule) []Result {
 	if broken := planned.Rule.Broken; broken != "" {
 		return []Result{{Rule: planned.Rule, Status: Error, Reason: reason.InternalError,
 			Message: "the policy cannot be evaluated: " + broken, Unchanged: planned.HeldBefore && r.plan.Unchanged()}}
+	}
+	if planned.Err != nil {
+		return []Result{{Rule: planned.Rule, Status: Error, Reason: reason.ContextError,
+			Message: planned.Err.Error(), Unchanged: planned.HeldBefore && len(r.plan.Invalid) == 0 && r.plan.Err == nil}}
 	}
 	if err := r.plan.Err; err != nil {
 		status, code := Error, reason.ContextError

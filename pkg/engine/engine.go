@@ -41,6 +41,8 @@ type Options struct {
 	CacheTTL      time.Duration
 	// Timeout is the time for a request whose policies set none; it defaults to 10 s.
 	Timeout time.Duration
+	// Namespaces knows the labels of namespaces; without it, rules that need some are errors.
+	Namespaces Namespaces
 }
 
 // Engine reviews requests. It is safe for concurrent use.
@@ -105,17 +107,21 @@ func (e *Engine) Review(ctx context.Context, req *Request) (*Decision, error) {
 	if snapshot == nil {
 		return nil, ErrNotReady
 	}
+	start := time.Now()
 	in := plan.Input{Attributes: &req.Attributes, Object: req.Object, Images: e.images}
-	if req.Old != nil {
-		in.Old, in.OldAttributes = req.Old, &req.Attributes
+	if e.opts.Namespaces != nil && req.Attributes.Namespace != "" {
+		lookup := &namespaceLabels{source: e.opts.Namespaces, ctx: ctx, budget: e.budget(req, nil), name: req.Attributes.Namespace}
+		req.Attributes.NamespaceLabels = lookup
 	}
+	in.Old, in.OldAttributes = req.Old, before(req)
 	p := plan.Read(&in)
 	rules := e.rules(snapshot, req, p)
+	askNamespace(rules, req)
 	if len(rules) == 0 {
 		return e.unmatched(req), nil
 	}
 	p.Add(rules)
-	ctx, cancel := context.WithTimeout(ctx, e.budget(req, rules))
+	ctx, cancel := context.WithDeadline(ctx, start.Add(e.budget(req, rules)))
 	defer cancel()
 	r := &review{engine: e, req: req, plan: p}
 	r.gather(ctx)
@@ -149,6 +155,9 @@ func (e *Engine) rules(snapshot *policy.Snapshot, req *Request, p *plan.Plan) []
 // budget is the time for a request: the largest timeout of its policies, cut to what the API server gives.
 func (e *Engine) budget(req *Request, rules []*policy.Rule) time.Duration {
 	var d time.Duration
+	if len(rules) == 0 {
+		d = e.opts.Timeout
+	}
 	for _, r := range rules {
 		t := e.opts.Timeout
 		if r.Policy.TimeoutSeconds > 0 {

@@ -77,7 +77,7 @@ func skipped(o *outcome, rule *policy.Rule, ri *plan.RuleImage) {
 
 // mutates tells whether an entry pins digests of the object under review.
 func (r *review) mutates(e *policy.Entry) bool {
-	return e.MutateDigest && e.Action(r.req.Attributes.Namespace) == policy.Enforce
+	return e.MutateDigest && e.Action(&r.req.Attributes) == policy.Enforce
 }
 
 // pins works out whether a rule pins an image: an entry that judged it, mutates digests, and has no objection. It adds

@@ -1,24 +1,10 @@
 // Package match decides whether a request falls under a rule's match and exclude blocks.
+//
+// The answer may be that it cannot be told: a filter may depend on the labels of a namespace that nobody can get. Filters
+// that do not depend on them are judged all the same.
 package match
 
 import "github.com/signet-policy/signet/pkg/wildcard"
-
-// Attributes are what match and exclude look at in a request.
-type Attributes struct {
-	Group, Version, Kind string
-	Subresource          string
-	Namespace            string
-	// Name is the object's name, or its generateName when it has none yet.
-	Name string
-}
-
-// NamespaceOf is the namespace that filters are compared with: a Namespace's is itself.
-func (a *Attributes) NamespaceOf() string {
-	if a.Kind == "Namespace" && a.Group == "" {
-		return a.Name
-	}
-	return a.Namespace
-}
 
 // Filter is a compiled pair of match and exclude blocks.
 type Filter struct {
@@ -32,48 +18,98 @@ type Block struct {
 	All []Resource
 }
 
-// Resource is one compiled resource filter. Empty lists restrict nothing; within a list one element suffices.
+// Resource is one compiled resource filter. Empty fields restrict nothing; within a list one element suffices, but all
+// Annotations have to be there.
 type Resource struct {
-	Kinds      []Kind
-	Names      []wildcard.Pattern
-	Namespaces []wildcard.Pattern
+	Kinds       []Kind
+	Names       []wildcard.Pattern
+	Namespaces  []wildcard.Pattern
+	Operations  Operations
+	Annotations []Pair
+	// Selector is about the object's labels, NamespaceSelector about those of its namespace; nil for none.
+	Selector, NamespaceSelector *Selector
+	Subjects                    []Subject
 }
 
-// Matches tells whether the request falls under match and not under exclude.
-func (f *Filter) Matches(a *Attributes) bool {
-	return f.Match.holds(a) && !f.Exclude.holds(a)
+// Matches tells whether the request falls under match and not under exclude. The error is that of the labels of the
+// request's namespace; it is there only if the answer depends on them.
+func (f *Filter) Matches(a *Attributes) (bool, error) {
+	matched, err := f.Match.holds(a)
+	if !matched && err == nil {
+		return false, nil
+	}
+	excluded, unknown := f.Exclude.holds(a)
+	switch {
+	case excluded:
+		return false, nil
+	case err != nil:
+		return false, err
+	case unknown != nil:
+		return false, unknown
+	}
+	return true, nil
 }
 
-func (b *Block) holds(a *Attributes) bool {
+// NeedsNamespace tells whether an answer may depend on the labels of the namespace.
+func (f *Filter) NeedsNamespace() bool {
+	for _, list := range [...][]Resource{f.Match.Any, f.Match.All, f.Exclude.Any, f.Exclude.All} {
+		for i := range list {
+			if list[i].NamespaceSelector != nil {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// holds is true or false wherever some filters decide that whatever the others say, and else an error if there is one.
+func (b *Block) holds(a *Attributes) (bool, error) {
+	var unknown error
 	for i := range b.Any {
-		if b.Any[i].holds(a) {
-			return true
+		switch held, err := b.Any[i].holds(a); {
+		case held:
+			return true, nil
+		case err != nil:
+			unknown = err
 		}
 	}
 	if len(b.All) == 0 {
-		return false
+		return false, unknown
 	}
+	var unknownAll error
 	for i := range b.All {
-		if !b.All[i].holds(a) {
-			return false
+		switch held, err := b.All[i].holds(a); {
+		case err != nil:
+			unknownAll = err
+		case !held:
+			return false, unknown
 		}
 	}
-	return true
+	if unknownAll != nil {
+		return false, unknownAll
+	}
+	return true, nil
 }
 
-func (r *Resource) holds(a *Attributes) bool {
-	if len(r.Kinds) > 0 && !anyKind(r.Kinds, a) {
-		return false
+// holds looks at the namespace's labels last: they are what may take long to get, or not be had at all.
+func (r *Resource) holds(a *Attributes) (bool, error) {
+	switch {
+	case len(r.Kinds) > 0 && !anyKind(r.Kinds, a),
+		len(r.Names) > 0 && !wildcard.Any(r.Names, a.Name),
+		len(r.Namespaces) > 0 && !wildcard.Any(r.Namespaces, a.NamespaceOf()),
+		r.Operations != 0 && !r.Operations.Has(a.Operation),
+		len(r.Subjects) > 0 && !anySubject(r.Subjects, &a.User),
+		!allAnnotations(r.Annotations, a.Annotations),
+		r.Selector != nil && !r.Selector.Matches(a.Labels):
+		return false, nil
+	case r.NamespaceSelector == nil:
+		return true, nil
 	}
-	if len(r.Names) > 0 && !wildcard.Any(r.Names, a.Name) {
-		return false
+	labels, err := a.namespaceLabels()
+	if err != nil {
+		return false, err
 	}
-	if len(r.Namespaces) > 0 {
-		if !wildcard.Any(r.Namespaces, a.NamespaceOf()) {
-			return false
-		}
-	}
-	return true
+	return r.NamespaceSelector.Matches(labels), nil
 }
 
 func anyKind(kinds []Kind, a *Attributes) bool {

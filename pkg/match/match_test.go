@@ -106,8 +106,8 @@ func TestFilter(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := c.f.Matches(&c.a); got != c.want {
-				t.Errorf("%v", got)
+			if got, err := c.f.Matches(&c.a); got != c.want || err != nil {
+				t.Errorf("%v, %v", got, err)
 			}
 		})
 	}

@@ -14,7 +14,7 @@ import (
 type Input struct {
 	Attributes *match.Attributes
 	Object     map[string]any
-	// Old is the object before an update, nil otherwise; OldAttributes are its own.
+	// Old is the object before an update, nil otherwise; OldAttributes are its own, nil when they cannot be read.
 	Old           map[string]any
 	OldAttributes *match.Attributes
 	Images        *image.Parser
@@ -88,7 +88,10 @@ type Rule struct {
 	Rule *policy.Rule
 	// HeldBefore tells that the rule also matched the object before the update, so that unchanged images do not block.
 	HeldBefore bool
-	Images     []RuleImage
+	// Err says why it cannot be told whether the rule is about the object, or with which action. It then has no images,
+	// and HeldBefore also says that all that it would have are unchanged.
+	Err    error
+	Images []RuleImage
 }
 
 // RuleImage is one image as a rule sees it.
@@ -157,7 +160,7 @@ func (p *Plan) Add(rules []*policy.Rule) {
 		if r.Broken != "" && p.uses == 0 && p.Err == nil {
 			continue
 		}
-		planned := Rule{Rule: r, HeldBefore: in.Old != nil && in.OldAttributes != nil && r.Filter.Matches(in.OldAttributes)}
+		planned := Rule{Rule: r, HeldBefore: heldBefore(r, in), Err: r.Undecided(in.Attributes)}
 		for _, img := range p.Images {
 			if r.Broken != "" {
 				break
@@ -166,10 +169,26 @@ func (p *Plan) Add(rules []*policy.Rule) {
 				planned.Images = append(planned.Images, ri)
 			}
 		}
-		if r.Broken != "" || len(planned.Images) > 0 || len(p.Invalid) > 0 || p.Err != nil {
-			p.Rules = append(p.Rules, planned)
+		if r.Broken == "" && len(planned.Images) == 0 && len(p.Invalid) == 0 && p.Err == nil {
+			continue
 		}
+		if planned.Err != nil {
+			for i := range planned.Images {
+				planned.HeldBefore = planned.HeldBefore && planned.Images[i].Image.Unchanged()
+			}
+			planned.Images = nil
+		}
+		p.Rules = append(p.Rules, planned)
 	}
+}
+
+// heldBefore tells whether a rule matched the object before the update. If that cannot be told, it did not.
+func heldBefore(r *policy.Rule, in *Input) bool {
+	if in.Old == nil || in.OldAttributes == nil {
+		return false
+	}
+	held, err := r.Filter.Matches(in.OldAttributes)
+	return held && err == nil
 }
 
 func judge(r *policy.Rule, img *Image) RuleImage {

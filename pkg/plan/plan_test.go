@@ -137,7 +137,7 @@ func TestIndexLeavesNothingOut(t *testing.T) {
 		var wanted []*policy.Rule
 		for _, p := range snapshot.Policies() {
 			for _, rule := range p.Rules {
-				if rule.Filter.Matches(attributes) {
+				if got, _ := rule.Filter.Matches(attributes); got {
 					wanted = append(wanted, rule)
 				}
 			}

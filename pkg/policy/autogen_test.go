@@ -101,18 +101,18 @@ func TestGeneratedRule(t *testing.T) {
 	text := strings.Replace(entries(t, `{imageReferences: ["a"], failureAction: Enforce}`), "    verifyImages:", "    exclude: {any: [{resources: {kinds: [Pod], namespaces: [free]}}]}\n    reportProperties: {a: b}\n    verifyImages:", 1)
 	r := compile(t, text).Rules[1]
 	deployment := match.Attributes{Group: "apps", Version: "v1", Kind: "Deployment", Namespace: "prod"}
-	if !r.Filter.Matches(&deployment) {
+	if got, _ := r.Filter.Matches(&deployment); !got {
 		t.Error("does not match a Deployment")
 	}
 	deployment.Namespace = "free"
-	if r.Filter.Matches(&deployment) {
+	if got, _ := r.Filter.Matches(&deployment); got {
 		t.Error("matches what is excluded")
 	}
 	deployment = match.Attributes{Group: "x.io", Version: "v1", Kind: "Deployment", Namespace: "prod"}
-	if r.Filter.Matches(&deployment) {
+	if got, _ := r.Filter.Matches(&deployment); got {
 		t.Error("matches a Deployment of another group")
 	}
-	if r.Action("prod").String() != "Enforce" || len(r.Entries) != 1 || r.ReportProperties["a"] != "b" {
+	if r.Action(&deployment).String() != "Enforce" || len(r.Entries) != 1 || r.ReportProperties["a"] != "b" {
 		t.Errorf("%+v", r)
 	}
 }

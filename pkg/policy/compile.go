@@ -227,11 +227,9 @@ func (c *compiler) actions(spec *field.Path) actions {
 	}
 	for i, o := range c.spec.ValidationFailureActionOverrides {
 		path := spec.Child("validationFailureActionOverrides").Index(i)
-		if o.NamespaceSelector != nil {
-			c.notYet(path.Child("namespaceSelector"))
-		}
 		compiled := override{action: c.action(path.Child("action"), string(o.Action)),
-			namespaces: c.wildcards(path.Child("namespaces"), o.Namespaces)}
+			namespaces: c.wildcards(path.Child("namespaces"), o.Namespaces),
+			selector:   c.selector(path.Child("namespaceSelector"), o.NamespaceSelector)}
 		if compiled.action == 0 {
 			c.errs = append(c.errs, field.Required(path.Child("action"), "Audit or Enforce"))
 		}

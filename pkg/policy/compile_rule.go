@@ -59,6 +59,7 @@ func (c *compiler) rule(in *v1.Rule, path *field.Path, fallback actions) {
 			out.Kinds = append(out.Kinds, b[i].Kinds...)
 		}
 	}
+	out.needsNamespace = out.Filter.NeedsNamespace() || fallback.needNamespace()
 	for i := range in.VerifyImages {
 		e := c.entry(&in.VerifyImages[i], path.Child("verifyImages").Index(i), in.Name, fallback)
 		out.Entries = append(out.Entries, e)
@@ -67,91 +68,6 @@ func (c *compiler) rule(in *v1.Rule, path *field.Path, fallback actions) {
 		}
 	}
 	c.out.Rules = append(c.out.Rules, out)
-}
-
-// block compiles a match or exclude block.
-func (c *compiler) block(in *v1.MatchResources, path *field.Path, matching bool) match.Block {
-	var b match.Block
-	legacy := v1.ResourceFilter{UserInfo: in.UserInfo, Resources: in.Resources}
-	hasLegacy := !emptyFilter(&legacy)
-	switch {
-	case len(in.Any) > 0 && len(in.All) > 0:
-		c.errs = append(c.errs, field.Invalid(path, "any, all", "use either any or all, not both"))
-	case hasLegacy && len(in.Any)+len(in.All) > 0:
-		c.errs = append(c.errs, field.Invalid(path, "resources", "use either any or all, or resources, not both"))
-	case hasLegacy:
-		b.Any = []match.Resource{c.filter(&legacy, path, matching)}
-	}
-	for i := range in.Any {
-		b.Any = append(b.Any, c.filter(&in.Any[i], path.Child("any").Index(i), matching))
-	}
-	for i := range in.All {
-		b.All = append(b.All, c.filter(&in.All[i], path.Child("all").Index(i), matching))
-	}
-	if matching && len(b.Any)+len(b.All) == 0 {
-		c.errs = append(c.errs, field.Required(path, "Rule is matching an empty set"))
-	}
-	return b
-}
-
-func emptyFilter(f *v1.ResourceFilter) bool {
-	r := &f.Resources
-	return len(f.Roles)+len(f.ClusterRoles)+len(f.Subjects) == 0 && len(r.Kinds)+len(r.Names)+len(r.Namespaces)+len(r.Annotations)+len(r.Operations) == 0 &&
-		r.Name == "" && r.Selector == nil && r.NamespaceSelector == nil
-}
-
-func (c *compiler) filter(in *v1.ResourceFilter, path *field.Path, matching bool) match.Resource {
-	r, at := &in.Resources, path.Child("resources")
-	for _, f := range []struct {
-		path *field.Path
-		set  bool
-	}{
-		{path.Child("roles"), len(in.Roles) > 0}, {path.Child("clusterRoles"), len(in.ClusterRoles) > 0},
-		{path.Child("subjects"), len(in.Subjects) > 0}, {at.Child("annotations"), len(r.Annotations) > 0},
-		{at.Child("selector"), r.Selector != nil}, {at.Child("namespaceSelector"), r.NamespaceSelector != nil},
-		{at.Child("operations"), len(r.Operations) > 0},
-	} {
-		if f.set {
-			c.notYet(f.path)
-		}
-	}
-	var out match.Resource
-	switch {
-	case emptyFilter(in):
-		c.errs = append(c.errs, field.Required(path, "Rule is matching an empty set"))
-	case matching && len(r.Kinds) == 0:
-		c.errs = append(c.errs, field.Required(at.Child("kinds"), "name the kinds that the rule is about"))
-	}
-	for i, s := range r.Kinds {
-		if s == "*" && matching {
-			c.errs = append(c.errs, field.Invalid(at.Child("kinds").Index(i), s, "wildcard policy does not support rule type"))
-			continue
-		}
-		c.noVariable(at.Child("kinds").Index(i), s)
-		k, err := match.ParseKind(s)
-		if err != nil {
-			c.errs = append(c.errs, field.Invalid(at.Child("kinds").Index(i), s, err.Error()))
-			continue
-		}
-		out.Kinds = append(out.Kinds, k)
-	}
-	names := r.Names
-	if r.Name != "" {
-		if len(names) > 0 {
-			c.errs = append(c.errs, field.Forbidden(at.Child("name"), "use names instead, not both"))
-		}
-		names = []string{r.Name}
-	}
-	out.Names = c.wildcards(at.Child("names"), names)
-	out.Namespaces = c.wildcards(at.Child("namespaces"), r.Namespaces)
-	if own := c.out.Namespace; own != "" && matching {
-		for i, ns := range r.Namespaces {
-			if ns != own {
-				c.errs = append(c.errs, field.Invalid(at.Child("namespaces").Index(i), ns, "a Policy matches only its own namespace "+own))
-			}
-		}
-	}
-	return out
 }
 
 // entryAction reads an entry's own action, which has one spelling; 0 for none.

@@ -195,7 +195,7 @@ func TestActions(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := compile(t, c.policy).Rules[0]
-			if got, first := r.Action(c.namespace), r.Entries[0].Action(c.namespace); got != c.want || first != c.first {
+			if got, first := r.Action(&match.Attributes{Namespace: c.namespace}), r.Entries[0].Action(&match.Attributes{Namespace: c.namespace}); got != c.want || first != c.first {
 				t.Errorf("rule %s, first entry %s", got, first)
 			}
 		})
@@ -276,12 +276,12 @@ func TestFilters(t *testing.T) {
 			t.Parallel()
 			p := compile(t, strings.Replace(entries(t, `{imageReferences: ["*"]}`), "match: {any: [{resources: {kinds: [Pod]}}]}", c.match, 1))
 			for _, a := range c.yes {
-				if !p.Rules[0].Filter.Matches(&a) {
+				if got, err := p.Rules[0].Filter.Matches(&a); !got || err != nil {
 					t.Errorf("does not match %+v", a)
 				}
 			}
 			for _, a := range c.not {
-				if p.Rules[0].Filter.Matches(&a) {
+				if got, _ := p.Rules[0].Filter.Matches(&a); got {
 					t.Errorf("matches %+v", a)
 				}
 			}

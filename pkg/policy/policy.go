@@ -5,6 +5,8 @@
 package policy
 
 import (
+	"slices"
+
 	"k8s.io/apimachinery/pkg/types"
 
 	v1 "github.com/signet-policy/signet/api/v1"
@@ -104,11 +106,12 @@ type Rule struct {
 	Broken string
 	// ReportProperties are copied into report results.
 	ReportProperties map[string]string
-	// Kinds are all kinds that match names, for webhook rules; Operations replace the default operations when set.
+	// Kinds are all kinds that match names.
 	Kinds []match.Kind
 
-	action   Action // of the entries; 0 when none has one
-	fallback actions
+	action         Action // of the entries; 0 when none has one
+	fallback       actions
+	needsNamespace bool
 }
 
 // actions is the policy-wide part of a rule's effective action.
@@ -119,24 +122,68 @@ type actions struct {
 
 type override struct {
 	namespaces []wildcard.Pattern
+	selector   *match.Selector
 	action     Action
 }
 
-func (a *actions) in(namespace string) Action {
+// of is the action for a request. The error is that of the labels of its namespace, if an override depends on them; the
+// action then is the strictest one.
+func (a *actions) of(attributes *match.Attributes) (Action, error) {
 	for i := range a.overrides {
-		if wildcard.Any(a.overrides[i].namespaces, namespace) {
-			return a.overrides[i].action
+		o := &a.overrides[i]
+		if len(o.namespaces) > 0 && !wildcard.Any(o.namespaces, attributes.Namespace) {
+			continue
+		}
+		if o.selector != nil {
+			selected, err := attributes.InNamespace(o.selector)
+			if err != nil {
+				return Enforce, err
+			}
+			if !selected {
+				continue
+			}
+		}
+		if len(o.namespaces) > 0 || o.selector != nil {
+			return o.action, nil
 		}
 	}
-	return a.spec
+	return a.spec, nil
 }
 
-// Action is the rule's effective action for objects of a namespace.
-func (r *Rule) Action(namespace string) Action {
+func (a *actions) needNamespace() bool {
+	return slices.ContainsFunc(a.overrides, func(o override) bool { return o.selector != nil })
+}
+
+// Action is the rule's effective action for a request: Enforce where that cannot be told, which Undecided says.
+func (r *Rule) Action(a *match.Attributes) Action {
 	if r.action != 0 {
 		return r.action
 	}
-	return r.fallback.in(namespace)
+	action, _ := r.fallback.of(a)
+	return action
+}
+
+// NeedsNamespace tells whether what the rule says may depend on the labels of the request's namespace.
+func (r *Rule) NeedsNamespace() bool { return r.needsNamespace }
+
+// Undecided says why it cannot be told whether the rule is about the request, or with which action: the labels of the
+// namespace cannot be had. It is nil for a rule of which that can be told without them.
+func (r *Rule) Undecided(a *match.Attributes) error {
+	if !r.needsNamespace {
+		return nil
+	}
+	if _, err := r.Filter.Matches(a); err != nil {
+		return err
+	}
+	depends := r.action == 0
+	for _, e := range r.Entries {
+		depends = depends || e.action == 0 && e.MutateDigest
+	}
+	if r.Broken != "" || !depends { // a broken rule refuses, whatever its action
+		return nil
+	}
+	_, err := r.fallback.of(a)
+	return err
 }
 
 // Validates tells whether the rule has something to check in the validating phase.
@@ -165,12 +212,13 @@ type Entry struct {
 	fallback actions
 }
 
-// Action is the entry's own effective action for objects of a namespace: it decides whether digests are mutated.
-func (e *Entry) Action(namespace string) Action {
+// Action is the entry's own effective action for a request: it decides whether digests are mutated.
+func (e *Entry) Action(a *match.Attributes) Action {
 	if e.action != 0 {
 		return e.action
 	}
-	return e.fallback.in(namespace)
+	action, _ := e.fallback.of(a)
+	return action
 }
 
 // Judges tells whether the entry looks at an image, and whether it skips it.

@@ -152,7 +152,8 @@ func literals(patterns []wildcard.Pattern) []string {
 	return out
 }
 
-// Match returns the rules that a request falls under, in order: by policy, then as computed.
+// Match returns the rules that a request falls under, in order: by policy, then as computed. Those of which that cannot
+// be told are among them: Rule.Undecided says why.
 func (s *Snapshot) Match(a *match.Attributes) []*Rule { return s.match(a, nil, true) }
 
 // MatchHosts is Match without the rules that are only about images in other registries than these.
@@ -175,7 +176,7 @@ func (s *Snapshot) match(a *match.Attributes, hosts []string, anyHost bool) []*R
 			if ns := x.rule.Policy.Namespace; ns != "" && ns != a.Namespace {
 				continue
 			}
-			if x.rule.Filter.Matches(a) {
+			if matches, err := x.rule.Filter.Matches(a); matches || err != nil {
 				hits = append(hits, *x)
 			}
 		}

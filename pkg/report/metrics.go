@@ -114,7 +114,7 @@ func ruleValues(rv *Review, o *ruleOutcome, operation string) []string {
 		kind, namespace = "namespaced", p.Namespace
 	}
 	return []string{
-		strings.ToLower(o.rule.Action(a.Namespace).String()), kind, strconv.FormatBool(p.Background), label(namespace), label(p.Name),
+		strings.ToLower(o.rule.Action(a).String()), kind, strconv.FormatBool(p.Background), label(namespace), label(p.Name),
 		label(a.Kind), label(a.Namespace), label(operation), label(o.rule.Name), o.status.String(), "imageVerify",
 		"admission_request", strconv.FormatBool(rv.DryRun), label(string(o.code)),
 	}

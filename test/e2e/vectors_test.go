@@ -26,8 +26,8 @@ import (
 )
 
 // The test vectors once more, with the API server that their first runner plays by itself. Not all can be: a vector
-// that needs another webhook between the phases, a process that has not begun, the API server's own timeout, or a host
-// that all of them share stays with the first runner.
+// that needs another webhook between the phases, a process that has not begun, the API server's own timeout, another user,
+// namespaces that nobody can read, or a host that all of them share stays with the first runner.
 //
 // The vectors run one after the other, because they give the same names to different policies. Each has a registry host
 // of its own, as long as the one it is written with, so that nothing is cached from the one before.
@@ -40,7 +40,7 @@ func TestVectors(t *testing.T) {
 	byRoot := map[string][]*vector{}
 	played := 0
 	for i, v := range list {
-		if stays[v.Name] != "" || v.Final != "" || v.Request.NotReady || v.Request.Timeout != "" || len(v.Registry.Hosts) > 0 {
+		if stays[v.Name] != "" || v.Final != "" || v.Request.NotReady || v.Request.Timeout != "" || v.Request.User != "" || v.Request.NamespacesDown != "" || len(v.Registry.Hosts) > 0 {
 			continue
 		}
 		one := &vector{Vector: v, host: fmt.Sprintf("g%03d.io", i), server: registrytest.New(nil)}
@@ -144,6 +144,9 @@ func (v *vector) play(t *testing.T, u *user) {
 		v.server.Close()
 	}
 	object, old := v.object(t, v.Object, digests), v.object(t, v.Old, digests)
+	for name, labels := range v.Request.Namespaces {
+		label(t, u, name, labels)
+	}
 	if old != nil {
 		prepare(t, u, old)
 	}
@@ -211,6 +214,21 @@ func client(u *user, o *unstructured.Unstructured) dynamic.ResourceInterface {
 	gvk := o.GroupVersionKind()
 	resource := schema.GroupVersionResource{Group: gvk.Group, Version: gvk.Version, Resource: strings.ToLower(gvk.Kind) + "s"}
 	return u.dynamic.Resource(resource).Namespace(or(o.GetNamespace(), "default"))
+}
+
+// label makes sure that a namespace exists and has the labels.
+func label(t *testing.T, u *user, name string, labels map[string]string) {
+	t.Helper()
+	if err := shared.cluster.EnsureNamespace(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"labels": labels}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := u.CoreV1().Namespaces().Patch(t.Context(), name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // prepare creates an object that has to be admitted and takes it away after the test. One that is being deleted is

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-containerregistry/pkg/authn"
 	admissionv1 "k8s.io/api/admission/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -221,7 +222,7 @@ func newProcess(t *testing.T, v *vectors.Vector, dir string, configure func()) *
 		}
 	}
 	p := &process{store: policy.NewStore(), failure: map[policy.Key]policy.FailurePolicy{}}
-	e := engine.New(engine.Options{Registry: client, Verifier: sigstore.New(source), Store: p.store})
+	e := engine.New(engine.Options{Registry: client, Verifier: sigstore.New(source), Store: p.store, Namespaces: &v.Request})
 	resources := &webhook.Resources{Engine: e, Record: func(r *webhook.Reviewed) { p.reviewed = append(p.reviewed, r) }}
 	s := webhook.NewServer("", nil, func() error { return nil }, logr.Discard())
 	s.Handle(webhook.MutateFail, false, resources.Review(engine.Mutating, policy.Fail))
@@ -370,7 +371,7 @@ func request(t *testing.T, v *vectors.Vector, o, old map[string]any, operation s
 	u := unstructured.Unstructured{Object: subject}
 	req := &admissionv1.AdmissionRequest{
 		Kind: kindOf(subject), Name: u.GetName(), Namespace: u.GetNamespace(), Operation: admissionv1.Operation(operation),
-		SubResource: v.Request.Subresource,
+		SubResource: v.Request.Subresource, UserInfo: authenticationv1.UserInfo{Username: v.Request.User, Groups: v.Request.Groups},
 	}
 	for raw, o := range map[*runtime.RawExtension]map[string]any{&req.Object: o, &req.OldObject: old} {
 		if o == nil || operation == "CREATE" && raw == &req.OldObject || operation == "DELETE" && raw == &req.Object {

@@ -19,6 +19,8 @@
 package vectors
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -60,6 +62,25 @@ type Request struct {
 	TrustedRoot string `json:"trustedRoot"`
 	// NotReady asks for a process that has not read its policies yet.
 	NotReady bool `json:"notReady"`
+	// User and Groups are who makes the request; empty for somebody without a name.
+	User   string   `json:"user"`
+	Groups []string `json:"groups"`
+	// Namespaces are the namespaces that exist, with their labels.
+	Namespaces map[string]map[string]string `json:"namespaces"`
+	// NamespacesDown is why no labels of namespaces can be had; empty when they can.
+	NamespacesDown string `json:"namespacesDown"`
+}
+
+// Labels are the labels of a namespace.
+func (r *Request) Labels(_ context.Context, name string) (map[string]string, error) {
+	labels, ok := r.Namespaces[name]
+	switch {
+	case r.NamespacesDown != "":
+		return nil, errors.New(r.NamespacesDown)
+	case !ok:
+		return nil, fmt.Errorf("namespaces %q not found", name)
+	}
+	return labels, nil
 }
 
 // Duration is the timeout.

@@ -83,16 +83,14 @@ func (r *review) checkImage(ctx context.Context, data *data, rule *policy.Rule, 
 	}
 }
 
-// checked is what the conditions of an entry say of an image; nil when it is not known. An entry without attestations has
+// checked is what the conditions of an entry say of an image, and whether that is known. An entry without attestations has
 // none, which hold.
-func (r *review) checked(e *policy.Entry, image int) *checked {
+func (r *review) checked(e *policy.Entry, image int) (c checked, known bool) {
 	if len(e.Requirement.Attestations) == 0 {
-		return &checked{}
+		return checked{}, true
 	}
-	if c, ok := r.checks[checkKey{e, image}]; ok {
-		return &c
-	}
-	return nil
+	c, known = r.checks[checkKey{e, image}]
+	return c, known
 }
 
 // passed are the entries whose attestations verified, and whether these are all entries with attestations.

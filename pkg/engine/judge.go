@@ -46,10 +46,10 @@ func (r *review) verified(rule string, ri *plan.RuleImage) outcome {
 		if len(e.Requirement.Attestations) > 0 {
 			kind = "attestations"
 		}
-		switch c := r.checked(e, ri.Image.Index); {
+		switch c, known := r.checked(e, ri.Image.Index); {
 		case ok && v.err != nil:
 			o.add(statusOf(v.err), v.err.Code, "failed to verify image "+shown+": "+v.err.Text)
-		case !ok || c == nil:
+		case !ok || !known:
 			o.add(Error, reason.InternalError, "failed to verify image "+shown+": "+errNoVerdict.Error())
 		case c.err != nil:
 			o.add(statusOf(c.err), c.err.Code, c.err.Text)
@@ -102,8 +102,8 @@ func (r *review) pins(ri *plan.RuleImage, o *outcome) bool {
 			}
 		default:
 			v, ok := img.verdicts[jobKey(e)]
-			c := r.checked(e, ri.Image.Index)
-			pin = pin || ok && v.err == nil && img.err == nil && c != nil && c.err == nil
+			c, known := r.checked(e, ri.Image.Index)
+			pin = pin || ok && v.err == nil && img.err == nil && known && c.err == nil
 		}
 	}
 	return pin

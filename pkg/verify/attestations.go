@@ -173,12 +173,12 @@ func (e *evaluation) absent(ctx context.Context, a *Attestor, got *found, tried 
 	return reason.New(code, "no matching attestations: "+tried.quoted())
 }
 
-// nothing tells whether every place answered and holds nothing that is or pretends to be a signature.
+// nothing tells whether places were looked at, and every one of them answered and holds nothing that is or pretends to be a signature.
 func (e *evaluation) nothing() bool {
 	for _, f := range e.found {
 		if len(f.candidates)+len(f.statements)+len(f.broken)+len(f.problems) > 0 || f.truncated {
 			return false
 		}
 	}
-	return true
+	return len(e.found) > 0
 }

@@ -1,9 +1,9 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 
 	"github.com/signet-policy/signet/pkg/expr"
@@ -43,7 +43,7 @@ func (r *review) check(ctx context.Context) {
 type passed struct {
 	entry      *policy.Entry
 	statements []verify.Statement
-	predicates []map[string]any // of the statements
+	named      map[int]map[string]any // predicates of statements, by their index
 }
 
 // checkImage judges one image of a rule. Its scope is its own: nothing of it is seen by another image or rule. Should it
@@ -59,12 +59,11 @@ func (r *review) checkImage(ctx context.Context, data *data, rule *policy.Rule, 
 	// Names are set before anything is evaluated, so that the order of entries does not matter.
 	held := entries[:0]
 	for _, p := range entries {
-		if err := p.decode(); err != nil {
+		if err := p.name(scope); err != nil {
 			outcomes[p.entry] = checked{err: err}
 			all = false
 			continue
 		}
-		p.name(scope)
 		held = append(held, p)
 	}
 	for _, p := range held {
@@ -114,31 +113,46 @@ func failedCheck(text string) *reason.Error {
 	return reason.New(reason.AttestationConditionFailed, text)
 }
 
-// decode reads the predicates.
-func (p *passed) decode() *reason.Error {
-	p.predicates = make([]map[string]any, len(p.statements))
-	for i := range p.statements {
-		if err := json.Unmarshal(p.statements[i].Predicate, &p.predicates[i]); err != nil || p.predicates[i] == nil {
-			if err == nil {
-				err = errors.New("it is not an object")
-			}
-			return failedCheck(fmt.Sprintf("failed to extract predicate from statement: %v", err))
-		}
+// maxElements bounds the elements of a predicate, each of which takes some tens of bytes once it is read.
+const maxElements = 2 << 20
+
+// predicate reads one predicate.
+func (p *passed) predicate(i int) (fields map[string]any, err *reason.Error) {
+	if known, ok := p.named[i]; ok {
+		return known, nil
 	}
-	return nil
+	const prefix = "failed to extract predicate from statement: "
+	raw := p.statements[i].Predicate
+	if bytes.Count(raw, []byte{','})+bytes.Count(raw, []byte{'{'})+bytes.Count(raw, []byte{'['}) > maxElements {
+		return nil, failedCheck(fmt.Sprintf("%sit has more than %d elements", prefix, maxElements))
+	}
+	if err := json.Unmarshal(raw, &fields); err != nil {
+		return nil, failedCheck(prefix + err.Error())
+	}
+	if fields == nil {
+		return nil, failedCheck(prefix + "it is not an object")
+	}
+	return fields, nil
 }
 
 // name stores the first statement of each named attestation.
-func (p *passed) name(scope *expr.Scope) {
+func (p *passed) name(scope *expr.Scope) *reason.Error {
+	p.named = map[int]map[string]any{}
 	seen := -1
 	for i := range p.statements {
-		if s := &p.statements[i]; s.Attestation != seen {
-			seen = s.Attestation
-			if s.Name != "" {
-				scope.SetData(s.Name, p.predicates[i])
-			}
+		s := &p.statements[i]
+		if s.Attestation == seen || s.Name == "" {
+			continue
 		}
+		seen = s.Attestation
+		fields, err := p.predicate(i)
+		if err != nil {
+			return err
+		}
+		p.named[i] = fields
+		scope.SetData(s.Name, fields)
 	}
+	return nil
 }
 
 // conditions evaluates those of every attestation on each of its statements.
@@ -154,7 +168,11 @@ func (p *passed) conditions(ctx context.Context, scope *expr.Scope, shown string
 		if conditions.Empty() {
 			continue
 		}
-		restore := scope.Push(p.predicates[i])
+		fields, failed := p.predicate(i)
+		if failed != nil {
+			return failed
+		}
+		restore := scope.Push(fields)
 		ok, messages, err := conditions.Eval(ctx, scope)
 		restore()
 		switch {

@@ -33,8 +33,9 @@ func (d *data) request() map[string]any {
 	a := &req.Attributes
 	out := map[string]any{
 		"operation": "CREATE", "name": req.Name, "namespace": a.Namespace, "subResource": a.Subresource,
-		"kind":   map[string]any{"group": a.Group, "version": a.Version, "kind": a.Kind},
-		"object": object(req.Object),
+		"kind":     map[string]any{"group": a.Group, "version": a.Version, "kind": a.Kind},
+		"userInfo": map[string]any{"username": a.User.Name, "groups": a.User.Groups},
+		"object":   object(req.Object),
 	}
 	if req.Old != nil {
 		out["operation"], out["oldObject"] = "UPDATE", object(req.Old)

@@ -145,6 +145,11 @@ func (e *evaluation) absent(ctx context.Context, a *Attestor, got *found, tried 
 	if tried.limited {
 		return reason.New(reason.LimitReached, "no matching attestations: "+tried.quoted())
 	}
+	switch tried.furthest {
+	case reason.TrustMaterialUnavailable, reason.TrustMaterialInvalid:
+		// Statements of the type are there, and what they have to be verified with is not.
+		return &reason.Error{Code: tried.furthest, Unreachable: tried.unreachable, Text: "no matching attestations: " + tried.quoted()}
+	}
 	n := tried.count
 	for _, c := range fittingFirst(got.statements, a) {
 		if c.Predicate == e.wanted.Type {
@@ -165,12 +170,7 @@ func (e *evaluation) absent(ctx context.Context, a *Attestor, got *found, tried 
 	if tried.count == 0 {
 		return reason.New(reason.AttestationMissing, "no matching attestations: no attestations found")
 	}
-	code := reason.AttestationMissing
-	switch tried.furthest {
-	case reason.TrustMaterialUnavailable, reason.TrustMaterialInvalid, reason.LimitReached:
-		code = tried.furthest
-	}
-	return reason.New(code, "no matching attestations: "+tried.quoted())
+	return reason.New(reason.AttestationMissing, "no matching attestations: "+tried.quoted())
 }
 
 // nothing tells whether places were looked at, and every one of them answered and holds nothing that is or pretends to be a signature.

@@ -33,6 +33,9 @@ func (p *papers) Candidates(_ image.Pinned, artifacts []image.Artifact) []verify
 
 func (p *papers) Verify(_ context.Context, _ image.Pinned, c *verify.Candidate, a *verify.Attestor) (*verify.Signature, error) {
 	parts := strings.SplitN(string(c.Artifact.Payload), " ", 3)
+	if word, code, failing := strings.Cut(parts[0], "!"); failing && word == a.Annotations["word"] {
+		return nil, problem(reason.Code(code), true, "no trust root")
+	}
 	if parts[0] != a.Annotations["word"] {
 		return nil, reason.New(reason.BadSignature, "not signed by "+a.Annotations["word"])
 	}
@@ -75,6 +78,7 @@ func TestAttestations(t *testing.T) {
 		text         string
 		want         []string // the statements that remain
 		nothing      bool
+		open         bool // the outcome is not known
 	}{
 		"one":                       {attestations: []verify.Attestation{attestation(true, "t", set(1, "a"))}, attached: signedBy("a t 1"), want: []string{"0 n t 1"}},
 		"not read":                  {attestations: []verify.Attestation{attestation(false, "t", set(1, "a"))}, attached: signedBy("a t 1", "a t 2")},
@@ -102,7 +106,10 @@ func TestAttestations(t *testing.T) {
 		"65, one early":             {attestations: []verify.Attestation{attestation(true, "t", set(1, "a"))}, attached: signedBy(append([]string{"a t 1"}, many(64, "b t %d")...)...), code: reason.LimitReached, text: failed + "not every statement of predicate type t is looked at"},
 		"65, one early, not read":   {attestations: []verify.Attestation{attestation(false, "t", set(1, "a"))}, attached: signedBy(append([]string{"a t 1"}, many(64, "b t %d")...)...)},
 		"100 of other types":        {attestations: []verify.Attestation{attestation(true, "t", set(1, "a"))}, attached: signedBy(append(many(100, "b u %d"), "a t 1")...), want: []string{"0 n t 1"}},
-		"unreachable":               {attestations: []verify.Attestation{attestation(true, "t", set(1, "a"))}, err: problem(reason.RegistryUnavailable, true, "refused"), code: reason.RegistryUnavailable, text: failed + "refused"},
+		"unreachable":               {attestations: []verify.Attestation{attestation(true, "t", set(1, "a"))}, err: problem(reason.RegistryUnavailable, true, "refused"), code: reason.RegistryUnavailable, text: failed + "refused", open: true},
+		"no trust root":             {attestations: []verify.Attestation{attestation(true, "t", set(1, "a"))}, attached: signedBy("a!TrustMaterialUnavailable t 1", "b u 1"), code: reason.TrustMaterialUnavailable, text: failed + "no matching attestations: no trust root", open: true},
+		"no trust root, other type": {attestations: []verify.Attestation{attestation(true, "t", set(1, "a"))}, attached: signedBy("a!TrustMaterialUnavailable u 1"), code: reason.AttestationMissing},
+		"no trust root for others":  {attestations: []verify.Attestation{attestation(true, "t", set(1, "a"))}, attached: signedBy("a!TrustMaterialUnavailable t 1", "a u 1"), code: reason.TrustMaterialUnavailable, open: true},
 		"violation beside unknown":  {sets: []verify.Set{set(1, "s")}, attestations: []verify.Attestation{attestation(true, "", set(1, "a"))}, err: problem(reason.RegistryUnavailable, true, "refused"), code: reason.AttestationMissing, text: ".attestations[0]: missing type"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -113,6 +120,9 @@ func TestAttestations(t *testing.T) {
 				got := reason.Of(err)
 				if err == nil || got.Code != c.code || c.text != "" && got.Text != c.text {
 					t.Fatalf("%+v, want %s %s", got, c.code, c.text)
+				}
+				if got.Unreachable != c.open {
+					t.Errorf("unreachable: %v", got.Unreachable)
 				}
 				if nothing := errors.Is(err, verify.ErrNothingFound); nothing != c.nothing || nothing && !errors.Is(err, verify.ErrNotVerified) {
 					t.Errorf("nothing found: %v", nothing)

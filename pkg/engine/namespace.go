@@ -24,16 +24,20 @@ type namespaceLabels struct {
 	name   string
 
 	once   sync.Once
-	labels map[string]string
+	labels match.Texts
 	err    error
 }
 
 // Labels looks the labels up, or gives the answer of before.
-func (n *namespaceLabels) Labels() (map[string]string, error) {
+func (n *namespaceLabels) Labels() (match.Texts, error) {
 	n.once.Do(func() {
 		ctx, cancel := context.WithTimeout(n.ctx, n.budget)
 		defer cancel()
-		n.labels, n.err = n.source.Labels(ctx, n.name)
+		found, err := n.source.Labels(ctx, n.name)
+		n.labels, n.err = make(match.Texts, len(found)), err
+		for k, v := range found {
+			n.labels[k] = v
+		}
 		n.ctx = nil
 	})
 	return n.labels, n.err

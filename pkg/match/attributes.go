@@ -29,7 +29,7 @@ type User struct {
 // NamespaceLabels finds out the labels of one namespace. It may be asked several times and has to give the same answer
 // each time.
 type NamespaceLabels interface {
-	Labels() (map[string]string, error)
+	Labels() (Texts, error)
 }
 
 // Texts are labels or annotations as an object holds them. What is not a text counts as not there.
@@ -101,18 +101,14 @@ func (a *Attributes) namespaceLabels() (Texts, error) {
 	case a.Namespace == "":
 		return nil, nil
 	}
-	labels, err := map[string]string(nil), errNobody
+	labels, err := Texts(nil), errNobody
 	if a.NamespaceLabels != nil {
 		labels, err = a.NamespaceLabels.Labels()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("failed to look up labels of namespace %s: %w", a.Namespace, err)
 	}
-	out := make(Texts, len(labels))
-	for k, v := range labels {
-		out[k] = v
-	}
-	return out, nil
+	return labels, nil
 }
 
 var errNobody = errors.New("there is no cluster to ask")

@@ -11,12 +11,12 @@ import (
 
 // namespace is a namespace's labels, or why they cannot be had. It counts how often it is asked.
 type namespace struct {
-	labels map[string]string
+	labels match.Texts
 	err    error
 	asked  int
 }
 
-func (n *namespace) Labels() (map[string]string, error) { n.asked++; return n.labels, n.err }
+func (n *namespace) Labels() (match.Texts, error) { n.asked++; return n.labels, n.err }
 
 var errDown = errors.New("down")
 
@@ -213,7 +213,7 @@ func TestNamespaceSelector(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			got, asked := "", false
-			for _, n := range []*namespace{{labels: map[string]string{"env": "prod-eu"}}, {labels: map[string]string{"env": "test"}}, {err: errDown}} {
+			for _, n := range []*namespace{{labels: match.Texts{"env": "prod-eu"}}, {labels: match.Texts{"env": "test"}}, {err: errDown}} {
 				held, err := c.f.Matches(&match.Attributes{Version: "v1", Kind: "Pod", Namespace: "a", Name: "p", NamespaceLabels: n})
 				switch {
 				case err != nil && (held || !errors.Is(err, errDown) || err.Error() != "failed to look up labels of namespace a: down"):

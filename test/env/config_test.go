@@ -44,6 +44,8 @@ func TestConfigDefault(t *testing.T) {
 		"read other namespaces' secrets": {authorizationv1.ResourceAttributes{Resource: "secrets", Verb: "get", Namespace: "default"}, false},
 		"list all secrets":               {authorizationv1.ResourceAttributes{Resource: "secrets", Verb: "list"}, false},
 		"change pods":                    {authorizationv1.ResourceAttributes{Resource: "pods", Verb: "update", Namespace: "default"}, false},
+		"watch namespaces":               {authorizationv1.ResourceAttributes{Resource: "namespaces", Verb: "watch"}, true},
+		"change namespaces":              {authorizationv1.ResourceAttributes{Resource: "namespaces", Verb: "patch"}, false},
 		"change policies":                {authorizationv1.ResourceAttributes{Group: "kyverno.io", Resource: "clusterpolicies", Verb: "update"}, false},
 		"grant itself more":              {authorizationv1.ResourceAttributes{Group: "rbac.authorization.k8s.io", Resource: "clusterroles", Verb: "escalate"}, false},
 		"act as someone else":            {authorizationv1.ResourceAttributes{Resource: "users", Verb: "impersonate"}, false},

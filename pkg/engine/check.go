@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/signet-policy/signet/pkg/expr"
 	"github.com/signet-policy/signet/pkg/plan"
@@ -47,13 +48,21 @@ type passed struct {
 }
 
 // checkImage judges one image of a rule. Its scope is its own: nothing of it is seen by another image or rule. Should it
-// panic, no outcome is known of any of the entries.
+// panic, the statements are to blame, and what they are may not make an error of a violation.
 func (r *review) checkImage(ctx context.Context, data *data, rule *policy.Rule, ri *plan.RuleImage) {
-	defer func() { _ = recover() }()
 	entries, all := r.passed(ri)
 	if len(entries) == 0 {
 		return
 	}
+	judged := slices.Clone(entries)
+	defer func() {
+		if recover() == nil {
+			return
+		}
+		for _, p := range judged {
+			r.checks[checkKey{p.entry, ri.Image.Index}] = checked{err: failedCheck("failed to check attestations: malformed statement")}
+		}
+	}()
 	scope := data.scope(ri.Image)
 	outcomes := map[*policy.Entry]checked{}
 	// Names are set before anything is evaluated, so that the order of entries does not matter.

@@ -219,7 +219,13 @@ func elements(in *Input) map[element]string {
 	}
 	before := make(map[element]string, len(uses))
 	for _, u := range uses {
-		before[element{u.Category, u.Key}] = u.Value
+		e := element{u.Category, u.Key}
+		if _, twice := before[e]; twice {
+			// Which of them an element of today was cannot be told. The empty text is no image, so none is unchanged.
+			before[e] = ""
+			continue
+		}
+		before[e] = u.Value
 	}
 	return before
 }

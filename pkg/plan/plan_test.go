@@ -165,3 +165,22 @@ func names(rules []*policy.Rule) []string {
 	}
 	return out
 }
+
+// VI 6.15(1), A-83: of two elements with one name nobody can tell which of them an element of today was, so neither is
+// unchanged.
+func TestSameNameTwice(t *testing.T) {
+	t.Parallel()
+	attributes := &match.Attributes{Group: "own.io", Version: "v1", Kind: "Pod", Namespace: "n"}
+	list := func(images ...string) map[string]any {
+		var containers []any
+		for _, img := range images {
+			containers = append(containers, map[string]any{"name": "same", "image": img})
+		}
+		return map[string]any{"spec": map[string]any{"containers": containers}}
+	}
+	p := plan.New(nil, &plan.Input{Images: image.NewParser(image.Options{}), Attributes: attributes, OldAttributes: attributes,
+		Object: list("r.io/evil:1", "r.io/evil:1"), Old: list("r.io/good:1", "r.io/evil:1")})
+	if p.Unchanged() {
+		t.Error("an element that cannot be told from another is unchanged")
+	}
+}

@@ -59,8 +59,8 @@ func (w *statusWriter) Reconcile(ctx context.Context, k policy.Key) (reconcile.R
 	}
 	patch := client.MergeFromWithOptions(obj.Object, client.MergeFromWithOptimisticLock{})
 	if err := w.writer.Status().Patch(ctx, changed.Object, patch); err != nil {
-		if apierrors.IsNotFound(err) {
-			return reconcile.Result{}, nil
+		if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+			return reconcile.Result{}, nil // gone, or changed meanwhile: the change is on its way here and asks again
 		}
 		return reconcile.Result{}, fmt.Errorf("writing the status of policy %s: %w", k, err)
 	}

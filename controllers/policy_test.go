@@ -239,3 +239,35 @@ func TestStatusIsWrittenOnce(t *testing.T) {
 		t.Error("a new leader took back what it had not looked at")
 	}
 }
+
+// A policy that was changed after it was read is no error: its change is reconciled next.
+func TestStatusOfAChangedPolicy(t *testing.T) {
+	t.Parallel()
+	p := clusterPolicy("a", "Pod")
+	api, store := newAPIWithStatus(t, p), policy.NewStore()
+	stale := newAPIWithStatus(t, clusterPolicy("a", "Pod"))
+	l := newLoader(store, stale, policy.Options{}, func(policy.Key) {})
+	if err := l.loadAll(t.Context(), stale); err != nil {
+		t.Fatal(err)
+	}
+	var changed v1.ClusterPolicy
+	if err := api.Get(t.Context(), client.ObjectKey{Name: "a"}, &changed); err != nil {
+		t.Fatal(err)
+	}
+	changed.Labels = map[string]string{"changed": "meanwhile"}
+	if err := api.Update(t.Context(), &changed); err != nil {
+		t.Fatal(err)
+	}
+	w := &statusWriter{reader: stale, writer: api, store: store, loader: l, coverage: &coverage{}, now: newClock().now}
+	w.coverage.succeeded(store.Snapshot().Policies(), nil)
+	if result, err := w.Reconcile(t.Context(), policy.Key{Name: "a"}); err != nil || !result.IsZero() {
+		t.Errorf("got %v, %v", result, err)
+	}
+	var got v1.ClusterPolicy
+	if err := api.Get(t.Context(), client.ObjectKey{Name: "a"}, &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Status.Conditions) > 0 || got.ResourceVersion != changed.ResourceVersion {
+		t.Error("a status was written over a newer version of the policy")
+	}
+}

@@ -126,7 +126,10 @@ func restConfig(kubeconfig string) (*rest.Config, error) {
 		rules.ExplicitPath = kubeconfig
 		config, err = clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, rest.ErrNotInCluster):
+		return nil, fmt.Errorf("%w (outside of a cluster, --kubeconfig and --serverIP are needed)", err)
+	case err != nil:
 		return nil, err
 	}
 	config.QPS = -1

@@ -7,7 +7,8 @@ import (
 	"github.com/signet-policy/signet/pkg/plan"
 )
 
-// data is what conditions can read of a request (VI 4.4(8)). Nothing of it is made before an expression reads it.
+// data is what conditions can read of a request (VI 4.4(8)). Nothing of it is made before an expression reads it. Who makes a
+// request writes its texts, so that variables in them are not evaluated.
 type data struct {
 	review *review
 	base   *expr.Scope
@@ -15,15 +16,15 @@ type data struct {
 
 func newData(r *review) *data {
 	d := &data{review: r, base: expr.NewScope(expr.Env{})}
-	d.base.SetLazy("request", func(context.Context) (any, error) { return d.request(), nil })
-	d.base.SetLazy("images", func(context.Context) (any, error) { return d.images(), nil })
+	d.base.SetLazyData("request", func(context.Context) (any, error) { return d.request(), nil })
+	d.base.SetLazyData("images", func(context.Context) (any, error) { return d.images(), nil })
 	return d
 }
 
 // scope is that of one image under one rule.
 func (d *data) scope(img *plan.Image) *expr.Scope {
 	s := d.base.Fork()
-	s.SetLazy("image", func(context.Context) (any, error) { return d.fields(img), nil })
+	s.SetLazyData("image", func(context.Context) (any, error) { return d.fields(img), nil })
 	return s
 }
 

@@ -86,6 +86,11 @@ func (s *Scope) SetLazy(name string, load Loader) {
 	s.entries[name] = &entry{lazy: &lazy{load: load}}
 }
 
+// SetLazyData stores the entry name like SetLazy; text in it is data from outside, as with Push.
+func (s *Scope) SetLazyData(name string, load Loader) {
+	s.entries[name] = &entry{lazy: &lazy{load: load}, literal: true}
+}
+
 // Has tells whether the scope holds the entry name.
 func (s *Scope) Has(name string) bool { return s.entries[name] != nil }
 
@@ -168,8 +173,8 @@ func (s *Scope) read(ctx context.Context, name string) (value any, literal bool,
 		return nil, false, fmt.Errorf("the value of %s cannot be used: %w", clip(name), err)
 	}
 	// The old entry may be shared with a fork, so it stays as it is.
-	s.entries[name] = &entry{value: value}
-	return value, false, nil
+	s.entries[name] = &entry{value: value, literal: e.literal}
+	return value, e.literal, nil
 }
 
 // names returns the names of all entries, sorted.

@@ -215,6 +215,7 @@ The playground is up: a real API server (no nodes: Pods are admitted and stay Pe
   logs               %s
 
 Try, with kubectl and cosign set up by:  . %s
+(in a shell of its own: it sets HOME and HTTPS_PROXY as well)
 
   kubectl run goodpod --image=%s
   kubectl run notgoodpod --image=nginx

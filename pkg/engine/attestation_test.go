@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -20,12 +21,16 @@ import (
 type notary struct {
 	*world
 	statements map[image.Digest][]string
+	silent     atomic.Bool // one of the places does not answer
 }
 
 func (n *notary) Attached(ctx context.Context, img image.Pinned, repository image.Ref) (*image.Attached, error) {
 	out, err := n.world.Attached(ctx, img, repository)
 	if err != nil {
 		return nil, err
+	}
+	if n.silent.Load() {
+		out.Problems = append(out.Problems, reason.New(reason.RegistryUnavailable, "one place is silent"))
 	}
 	for _, s := range n.statements[img.Digest()] {
 		out.Artifacts = append(out.Artifacts, image.Artifact{MediaType: "statement", Payload: []byte(s)})
@@ -61,7 +66,7 @@ func (n *notary) Verify(ctx context.Context, img image.Pinned, c *verify.Candida
 func notarized(t *testing.T, policies ...string) (*fixture, *notary) {
 	t.Helper()
 	f := newFixture(t, engine.Options{}, policies...)
-	n := &notary{f.world, map[image.Digest][]string{}}
+	n := &notary{world: f.world, statements: map[image.Digest][]string{}}
 	f.Engine = engine.New(engine.Options{Registry: n, Verifier: n, Store: f.store})
 	return f, n
 }

@@ -51,3 +51,20 @@ func TestVariablesInObject(t *testing.T) {
 		})
 	}
 }
+
+// VI 6.11(7), 7.1: what is attested by statements from some of the places alone holds for the request, and is not remembered:
+// the statement that breaks a condition may be in the other one.
+func TestAttestationsOfSomePlaces(t *testing.T) {
+	t.Parallel()
+	f, n := notarized(t, clusterPolicy("p", "", attests("*", ok, "")))
+	d := n.attest("r.io/a:1", `cosign.pub t {"ok": true}`)
+	n.silent.Store(true)
+	if got := f.review(t, pod(engine.Mutating, "r.io/a@"+string(d))); !got.Allowed {
+		t.Fatal(got.Message)
+	}
+	n.statements[d] = append(n.statements[d], `cosign.pub t {"ok": false, "who": "the other place"}`)
+	n.silent.Store(false)
+	if got := f.review(t, pod(engine.Mutating, "r.io/a@"+string(d))); got.Allowed {
+		t.Error("the statement of the other place is not looked at")
+	}
+}

@@ -46,6 +46,8 @@ type verdict struct {
 	cached bool
 	// statements are the verified ones that conditions read.
 	statements []verify.Statement
+	// partial verdicts are not remembered.
+	partial bool
 }
 
 // job is one requirement to judge.
@@ -206,7 +208,7 @@ func (r *review) shared(ctx context.Context, img image.Pinned, req *verify.Requi
 			ctx, cancel := detach(ctx)
 			defer cancel()
 			v := r.verify(ctx, img, req)
-			if v.err == nil {
+			if v.err == nil && !v.partial {
 				r.engine.proofs.add(key, &verify.Proof{Image: img, Statements: v.statements})
 			}
 			return v, nil
@@ -248,7 +250,7 @@ func (r *review) verify(ctx context.Context, img image.Pinned, req *verify.Requi
 		if proof == nil || proof.Image.Digest() != img.Digest() {
 			return verdict{err: reason.New(reason.InternalError, "the verification proved another image")}
 		}
-		return verdict{statements: proof.Statements}
+		return verdict{statements: proof.Statements, partial: proof.Partial}
 	}
 	cause := reason.Of(err)
 	if cause.Code != reason.Unsigned && !errors.Is(err, verify.ErrNothingFound) || img.Ref().RawDigest() == "" {

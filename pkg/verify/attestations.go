@@ -98,6 +98,7 @@ func (e *evaluation) attester(ctx context.Context, a *Attestor) (failed *reason.
 	case remaining > 0 && tried.limited && e.wanted.Read && (got.truncated || len(wanted) > maxCandidates):
 		return reason.New(reason.LimitReached, "not every statement of predicate type "+e.wanted.Type+" is looked at")
 	case remaining > 0:
+		e.partial = e.partial || e.wanted.Read && len(got.problems) > 0
 		return nil
 	}
 	for _, c := range got.broken {

@@ -39,7 +39,7 @@ func Evaluate(ctx context.Context, v Verifier, f Fetcher, img image.Pinned, req 
 		}
 	}
 	if len(failed) == 0 {
-		return &Proof{Image: img, Signatures: e.proved, Statements: e.stated}, nil
+		return &Proof{Image: img, Signatures: e.proved, Statements: e.stated, Partial: e.partial}, nil
 	}
 	result := worst(failed)
 	if result.Code == reason.AttestationMissing && e.nothing() {
@@ -61,6 +61,7 @@ type evaluation struct {
 	found    map[string]*found
 	proved   []*Signature
 	stated   []Statement
+	partial  bool // some of the places that were asked for statements could not be read
 	// wanted is the attestation that is evaluated; nil while it is image signatures. attested are its statements.
 	wanted   *Attestation
 	attested []attested

@@ -159,4 +159,6 @@ type Proof struct {
 	// Statements are, for each attestation that is read, all statements of its type that verify for its attestors, in
 	// the order of the attestations.
 	Statements []Statement
+	// Partial is set when a place that may hold more statements could not be read. Such a proof is not to be remembered.
+	Partial bool
 }

@@ -27,6 +27,7 @@ import (
 	reports "github.com/signet-policy/signet/api/wgpolicyk8s/v1alpha2"
 	"github.com/signet-policy/signet/controllers"
 	"github.com/signet-policy/signet/pkg/engine"
+	"github.com/signet-policy/signet/pkg/match"
 	"github.com/signet-policy/signet/pkg/policy"
 	"github.com/signet-policy/signet/pkg/registry"
 	"github.com/signet-policy/signet/pkg/report"
@@ -104,7 +105,7 @@ func serve(ctx context.Context, f *serveFlags, log logr.Logger) error {
 		return err
 	}
 	server := newServer(webhook.NewServer(address(f, f.webhookServerPort), certificates.TLSConfig(), ready(set), log.WithName("webhook")),
-		&webhook.Resources{Engine: review, Record: record(recorder)}, compile, namespace)
+		&webhook.Resources{Engine: review, Record: record(recorder)}, compile, set.Unserved, namespace)
 	for _, r := range append(refreshers, recorder, &report.Pruner{Recorder: recorder}, server) {
 		if err := mgr.Add(r); err != nil {
 			return err
@@ -252,7 +253,8 @@ func record(recorder *report.Recorder) func(*webhook.Reviewed) {
 	}
 }
 
-func newServer(server *webhook.Server, resources *webhook.Resources, compile policy.Options, namespace string) *webhook.Server {
+func newServer(server *webhook.Server, resources *webhook.Resources, compile policy.Options,
+	unserved func(context.Context, []match.Kind) []string, namespace string) *webhook.Server {
 	for _, p := range []struct {
 		path    string
 		phase   engine.Phase
@@ -263,7 +265,7 @@ func newServer(server *webhook.Server, resources *webhook.Resources, compile pol
 	} {
 		server.Handle(p.path, p.failure == policy.Ignore, resources.Review(p.phase, p.failure))
 	}
-	server.Handle(webhook.PolicyValidate, false, webhook.ReviewPolicy(compile))
+	server.Handle(webhook.PolicyValidate, false, webhook.ReviewPolicy(compile, unserved))
 	server.Handle(webhook.PolicyMutate, true, webhook.Unchanged)
 	server.Handle(webhook.VerifyMutate, true, webhook.Patch(func(object []byte) ([]byte, error) {
 		return controllers.HealthPatch(namespace, object, time.Now())

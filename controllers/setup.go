@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
@@ -19,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	v1 "github.com/signet-policy/signet/api/v1"
+	"github.com/signet-policy/signet/pkg/match"
 	"github.com/signet-policy/signet/pkg/policy"
 )
 
@@ -86,6 +89,26 @@ func (o *Options) complete() error {
 type Set struct {
 	loader     *loader
 	namespaces *Namespaces
+	mu         sync.Mutex // covers kinds
+	kinds      *kinds
+}
+
+// Unserved returns the kinds, as written, that the API server does not serve; none when it cannot be asked. It is for
+// advice to people, so what was true half a minute ago is good enough.
+func (s *Set) Unserved(ctx context.Context, selectors []match.Kind) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.kinds.refresh(ctx, movingInterval); err != nil {
+		return nil
+	}
+	var out []string
+	for i := range selectors {
+		targets, err := s.kinds.resolve(&selectors[i])
+		if text := selectors[i].String(); err == nil && len(targets) == 0 && !slices.Contains(out, text) {
+			out = append(out, text)
+		}
+	}
+	return out
 }
 
 // Synced tells whether every policy and every namespace has been read once: before that the process is not ready.
@@ -138,7 +161,7 @@ func Setup(mgr ctrl.Manager, opts Options) (*Set, error) {
 			return nil, fmt.Errorf("setting up controllers: %w", err)
 		}
 	}
-	return &Set{loader: l, namespaces: opts.Namespaces}, nil
+	return &Set{loader: l, namespaces: opts.Namespaces, kinds: &kinds{client: disco, now: opts.Now}}, nil
 }
 
 // who runs a controller.

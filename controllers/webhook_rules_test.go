@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/discovery"
 
 	v1 "github.com/signet-policy/signet/api/v1"
+	"github.com/signet-policy/signet/pkg/match"
 	"github.com/signet-policy/signet/pkg/policy"
 )
 
@@ -332,4 +333,23 @@ func TestDiscoveryFailures(t *testing.T) {
 			t.Errorf("read %d times, want 2", a.reads)
 		}
 	})
+}
+
+// VI 2.3: what the author is warned of.
+func TestUnserved(t *testing.T) {
+	t.Parallel()
+	p := compile(t, clusterPolicy("a", "Pod", "Pods", "example.org/v1/Thing", "Pods"))
+	var selectors []match.Kind
+	for _, r := range p.Rules {
+		selectors = append(selectors, r.Kinds...)
+	}
+	a := &apis{lists: standardAPIs()}
+	s := &Set{kinds: &kinds{client: a, now: newClock().now}}
+	if diff := cmp.Diff([]string{"Pods", "example.org/v1/Thing"}, s.Unserved(t.Context(), selectors)); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+	s = &Set{kinds: &kinds{client: &apis{err: errors.New("connection refused")}, now: newClock().now}}
+	if got := s.Unserved(t.Context(), selectors); got != nil {
+		t.Errorf("warned of %v without knowing", got)
+	}
 }

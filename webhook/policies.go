@@ -10,44 +10,64 @@ import (
 	kjson "sigs.k8s.io/json"
 
 	v1 "github.com/signet-policy/signet/api/v1"
+	"github.com/signet-policy/signet/pkg/match"
 	"github.com/signet-policy/signet/pkg/policy"
 )
 
-// ReviewPolicy judges a policy that somebody wants to store, by compiling it.
-func ReviewPolicy(opts policy.Options) Review {
-	return func(_ context.Context, req *admissionv1.AdmissionRequest, _ time.Duration) *admissionv1.AdmissionResponse {
+// ReviewPolicy judges a policy that somebody wants to store, by compiling it. With unserved, which tells the kinds that
+// the API server does not know, the author is warned of them: most often they are misspelled.
+func ReviewPolicy(opts policy.Options, unserved func(context.Context, []match.Kind) []string) Review {
+	return func(ctx context.Context, req *admissionv1.AdmissionRequest, _ time.Duration) *admissionv1.AdmissionResponse {
 		if req.Operation != admissionv1.Create && req.Operation != admissionv1.Update || req.SubResource != "" {
 			return &admissionv1.AdmissionResponse{Allowed: true}
 		}
-		warnings, errs, err := admit(req, opts)
+		compiled, warnings, errs, err := admit(req, opts)
 		if err != nil {
 			return denied(err.Error())
 		}
 		if len(errs) > 0 {
 			return denied(errs.ToAggregate().Error())
 		}
+		if unserved != nil {
+			for _, kind := range unserved(ctx, kindsOf(compiled)) {
+				warnings = append(warnings, fmt.Sprintf("the API server does not serve the kind %s: the policy has no effect on it until it does", kind))
+			}
+		}
 		return &admissionv1.AdmissionResponse{Allowed: true, Warnings: warnings}
 	}
 }
 
-func admit(req *admissionv1.AdmissionRequest, opts policy.Options) (warnings []string, errs field.ErrorList, err error) {
+func kindsOf(p *policy.Policy) []match.Kind {
+	var kinds []match.Kind
+	if p != nil {
+		for _, r := range p.Rules {
+			kinds = append(kinds, r.Kinds...)
+		}
+	}
+	return kinds
+}
+
+// admit compiles a policy twice: to judge it as one to be stored, and as it will be in force.
+func admit(req *admissionv1.AdmissionRequest, opts policy.Options) (compiled *policy.Policy, warnings []string, errs field.ErrorList, err error) {
 	switch req.Kind.Kind {
 	case "ClusterPolicy":
 		var p v1.ClusterPolicy
 		if err := kjson.UnmarshalCaseSensitivePreserveInts(req.Object.Raw, &p); err != nil {
-			return nil, nil, fmt.Errorf("cannot read the policy: %w", err)
+			return nil, nil, nil, fmt.Errorf("cannot read the policy: %w", err)
 		}
 		warnings, errs = policy.AdmitCluster(&p, opts)
+		compiled, _ = policy.CompileCluster(&p, opts)
 	case "Policy":
 		var p v1.Policy
 		if err := kjson.UnmarshalCaseSensitivePreserveInts(req.Object.Raw, &p); err != nil {
-			return nil, nil, fmt.Errorf("cannot read the policy: %w", err)
+			return nil, nil, nil, fmt.Errorf("cannot read the policy: %w", err)
 		}
 		warnings, errs = policy.AdmitNamespaced(&p, opts)
+		compiled, _ = policy.CompileNamespaced(&p, opts)
 	default:
-		return nil, nil, fmt.Errorf("%s is no policy", req.Kind.Kind)
+		return nil, nil, nil, fmt.Errorf("%s is no policy", req.Kind.Kind)
 	}
-	return warnings, errs, nil
+	return compiled, warnings, errs, nil
 }
 
 // Unchanged answers a mutating webhook that changes nothing.

@@ -16,6 +16,7 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/signet-policy/signet/pkg/match"
 	"github.com/signet-policy/signet/webhook"
 )
 
@@ -188,7 +189,7 @@ func TestHealth(t *testing.T) {
 func TestReviewPolicy(t *testing.T) {
 	t.Parallel()
 	s := webhook.NewServer("", nil, func() error { return nil }, logr.Discard())
-	s.Handle(webhook.PolicyValidate, false, webhook.ReviewPolicy(policyOptions))
+	s.Handle(webhook.PolicyValidate, false, webhook.ReviewPolicy(policyOptions, nil))
 	s.Handle(webhook.PolicyMutate, false, webhook.Unchanged)
 	const good = `{"metadata":{"name":"p"},"spec":{"rules":[{"name":"r","match":{"any":[{"resources":{"kinds":["Pod"]}}]},"verifyImages":[{"imageReferences":["*"]}]}]}}`
 	bad := strings.Replace(good, `["*"]`, `[]`, 1)
@@ -221,6 +222,35 @@ func TestReviewPolicy(t *testing.T) {
 			}
 			if resp := answer(t, post(s.Handler(), webhook.PolicyMutate, "application/json", c.body)); !resp.Allowed || len(resp.Patch) > 0 {
 				t.Errorf("mutated: %+v", resp)
+			}
+		})
+	}
+}
+
+// VI 2.3: a kind that the API server does not serve draws a warning, and the policy is stored all the same.
+func TestReviewPolicyUnserved(t *testing.T) {
+	t.Parallel()
+	s := webhook.NewServer("", nil, func() error { return nil }, logr.Discard())
+	s.Handle(webhook.PolicyValidate, false, webhook.ReviewPolicy(policyOptions, func(_ context.Context, kinds []match.Kind) []string {
+		var out []string
+		for i := range kinds {
+			if text := kinds[i].String(); text == "Pods" {
+				out = append(out, text)
+			}
+		}
+		return out
+	}))
+	const object = `{"metadata":{"name":"p","annotations":{"pod-policies.kyverno.io/autogen-controllers":"none"}},"spec":{"rules":[{"name":"r","match":{"any":[{"resources":{"kinds":["KIND"]}}]},"verifyImages":[{"imageReferences":["*"],"failureAction":"Enforce","attestors":[]}]}]}}`
+	for kind, want := range map[string][]string{
+		"Pod":  nil,
+		"Pods": {"the API server does not serve the kind Pods: the policy has no effect on it until it does"},
+	} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			text := strings.Replace(body(strings.Replace(object, "KIND", kind, 1)), `"kind":"Pod"`, `"kind":"ClusterPolicy"`, 1)
+			resp := answer(t, post(s.Handler(), webhook.PolicyValidate, "application/json", text))
+			if diff := cmp.Diff(want, resp.Warnings); diff != "" || !resp.Allowed {
+				t.Errorf("allowed %v, -want +got\n%s", resp.Allowed, diff)
 			}
 		})
 	}

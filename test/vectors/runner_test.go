@@ -229,7 +229,7 @@ func newProcess(t *testing.T, v *vectors.Vector, dir string, configure func()) *
 	s.Handle(webhook.MutateIgnore, true, resources.Review(engine.Mutating, policy.Ignore))
 	s.Handle(webhook.ValidateFail, false, resources.Review(engine.Validating, policy.Fail))
 	s.Handle(webhook.ValidateIgnore, true, resources.Review(engine.Validating, policy.Ignore))
-	s.Handle(webhook.PolicyValidate, false, webhook.ReviewPolicy(policy.Options{}))
+	s.Handle(webhook.PolicyValidate, false, webhook.ReviewPolicy(policy.Options{}, nil))
 	p.handler = s.Handler()
 	return p
 }

@@ -111,7 +111,7 @@ func (w *world) start(ctx context.Context) error {
 		return w.cluster.InstallSignet(gctx)
 	})
 	g.Go(func() (err error) {
-		hosts := []string{"ghcr.io", "docker.io", "index.docker.io", "registry-1.docker.io"}
+		hosts := []string{"ghcr.io", "docker.io", "index.docker.io", "registry-1.docker.io", "registry.example.com"}
 		if w.hub, err = env.StartRegistry(w.dir, hosts...); err != nil {
 			return err
 		}

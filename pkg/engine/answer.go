@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -95,13 +96,12 @@ func denial(req *Request, responses []Result) string {
 // digestPatches pins images, each place only while the string there is still the one that was judged.
 func digestPatches(p *plan.Plan, patched map[string]string) []Patch {
 	var out []Patch
-	for _, img := range p.Images {
-		for _, u := range img.Uses {
-			if pin, ok := patched[u.Pointer]; ok {
-				out = append(out, Patch{Op: "test", Path: u.Pointer, Value: u.Value}, Patch{Op: "replace", Path: u.Pointer, Value: pin})
-			}
+	p.Places(func(u *plan.Use) bool {
+		if pin, ok := patched[u.Pointer]; ok {
+			out = append(out, Patch{Op: "test", Path: u.Pointer, Value: cmp.Or(u.From, u.Value)}, Patch{Op: "replace", Path: u.Pointer, Value: pin})
 		}
-	}
+		return len(out) < 2*len(patched)
+	})
 	return out
 }
 

@@ -35,7 +35,7 @@ func (r *review) check(ctx context.Context) {
 	for i := range r.plan.Rules {
 		rule := &r.plan.Rules[i]
 		for k := range rule.Images {
-			r.checkImage(ctx, data, rule.Rule, &rule.Images[k])
+			r.checkImage(ctx, data, rule, &rule.Images[k])
 		}
 	}
 }
@@ -49,7 +49,8 @@ type passed struct {
 
 // checkImage judges one image of a rule. Its scope is its own: nothing of it is seen by another image or rule. Should it
 // panic, the statements are to blame, and what they are may not make an error of a violation.
-func (r *review) checkImage(ctx context.Context, data *data, rule *policy.Rule, ri *plan.RuleImage) {
+func (r *review) checkImage(ctx context.Context, data *data, planned *plan.Rule, ri *plan.RuleImage) {
+	rule := planned.Rule
 	entries, all := r.passed(ri)
 	if len(entries) == 0 {
 		return
@@ -63,7 +64,7 @@ func (r *review) checkImage(ctx context.Context, data *data, rule *policy.Rule, 
 			r.checks[checkKey{p.entry, ri.Image.Index}] = checked{err: failedCheck("failed to check attestations: malformed statement")}
 		}
 	}()
-	scope := data.scope(ri.Image)
+	scope := data.scope(planned.Found, ri.Image)
 	outcomes := map[*policy.Entry]checked{}
 	// Names are set before anything is evaluated, so that the order of entries does not matter.
 	held := entries[:0]

@@ -17,13 +17,13 @@ type data struct {
 func newData(r *review) *data {
 	d := &data{review: r, base: expr.NewScope(expr.Env{})}
 	d.base.SetLazyData("request", func(context.Context) (any, error) { return d.request(), nil })
-	d.base.SetLazyData("images", func(context.Context) (any, error) { return d.images(), nil })
 	return d
 }
 
-// scope is that of one image under one rule.
-func (d *data) scope(img *plan.Image) *expr.Scope {
+// scope is that of one image under a rule that found these.
+func (d *data) scope(found *plan.Found, img *plan.Image) *expr.Scope {
 	s := d.base.Fork()
+	s.SetLazyData("images", func(context.Context) (any, error) { return d.images(found), nil })
 	s.SetLazyData("image", func(context.Context) (any, error) { return d.fields(img), nil })
 	return s
 }
@@ -52,10 +52,11 @@ func object(m map[string]any) any {
 	return m
 }
 
-// images are the object's images by the list and the element that they stand in.
-func (d *data) images() map[string]any {
+// images are the images that a rule found, by the list and the element that they stand in; of equal elements the last one.
+func (d *data) images(found *plan.Found) map[string]any {
 	out := map[string]any{}
-	for _, img := range d.review.plan.Images {
+	last := map[[2]string]int{}
+	for _, img := range found.Images {
 		for i := range img.Uses {
 			u := &img.Uses[i]
 			list, _ := out[u.Category].(map[string]any)
@@ -63,6 +64,11 @@ func (d *data) images() map[string]any {
 				list = map[string]any{}
 				out[u.Category] = list
 			}
+			at := [2]string{u.Category, u.Key}
+			if before, ok := last[at]; ok && before > u.Order {
+				continue
+			}
+			last[at] = u.Order
 			fields := d.fields(img)
 			fields["jsonPointer"] = u.Pointer
 			list[u.Key] = fields

@@ -82,7 +82,7 @@ func (r *review) rule(planned *plan.Rule) (results, responses []Result, pins map
 			fill(&result, &verification)
 			if pin {
 				for _, u := range ri.Image.Uses {
-					if !u.Unchanged || !planned.HeldBefore {
+					if u.From == "" && (!u.Unchanged || !planned.HeldBefore) {
 						pins[u.Pointer] = r.images[ri.Image.Index].pinned.Patched()
 					}
 				}
@@ -118,20 +118,20 @@ func (r *review) objections(planned *plan.Rule) []Result {
 	const prefix = "failed to instantiate handler: "
 	if broken := planned.Rule.Broken; broken != "" {
 		return []Result{{Rule: planned.Rule, Status: Error, Reason: reason.InternalError,
-			Message: "the policy cannot be evaluated: " + broken, Unchanged: planned.HeldBefore && r.plan.Unchanged()}}
+			Message: "the policy cannot be evaluated: " + broken, Unchanged: planned.HeldBefore && planned.Found.Unchanged()}}
 	}
 	if planned.Err != nil {
 		return []Result{{Rule: planned.Rule, Status: Error, Reason: reason.ContextError,
-			Message: planned.Err.Error(), Unchanged: planned.HeldBefore && len(r.plan.Invalid) == 0 && r.plan.Err == nil}}
+			Message: planned.Err.Error(), Unchanged: planned.HeldBefore && len(planned.Found.Invalid) == 0 && planned.Found.Err == nil}}
 	}
-	if err := r.plan.Err; err != nil {
+	if err := planned.Found.Err; err != nil {
 		status, code := Error, reason.ContextError
 		if errors.Is(err, extract.ErrTooMany) {
 			status, code = Fail, reason.LimitReached
 		}
 		out = append(out, Result{Rule: planned.Rule, Status: status, Reason: code, Message: prefix + err.Error()})
 	}
-	for _, bad := range r.plan.Invalid {
+	for _, bad := range planned.Found.Invalid {
 		out = append(out, Result{Rule: planned.Rule, Status: Error, Reason: reason.InvalidImageReference,
 			Message: prefix + bad.Err.Error(), Unchanged: planned.HeldBefore && bad.Unchanged})
 	}

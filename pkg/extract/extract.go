@@ -16,8 +16,10 @@ type Use struct {
 	// element of an older version of the object this one was.
 	Category string
 	Key      string
-	// Value is the string as written.
+	// Value is the image reference: the string as written, or what a place of a rule's own made of it.
 	Value string
+	// From is the string as written where Value was made of it; empty otherwise. Nothing can be written back there.
+	From string
 }
 
 // Limit is the largest number of images in one object.

@@ -22,16 +22,27 @@ type Input struct {
 
 // Plan is what must be verified, with every image once.
 type Plan struct {
-	// Images are the object's distinct references in image order.
+	// Images are the object's distinct references in image order, followed by those that only rules with extractors of
+	// their own see. A reference that several look at is there once.
+	Images []*Image
+	// Found is what rules without extractors of their own see.
+	Found Found
+	// Rules are those that have something to say about the object: an image of theirs, or an error.
+	Rules []Rule
+
+	in    *Input
+	index map[image.Ref]int
+}
+
+// Found is what was found in the object at certain places.
+type Found struct {
+	// Images are the distinct references in image order, with their uses at these places.
 	Images []*Image
 	// Invalid are references that do not parse.
 	Invalid []Invalid
 	// Err is set when the images could not be extracted at all.
 	Err error
-	// Rules are those that have something to say about the object: an image of theirs, or an error.
-	Rules []Rule
 
-	in   *Input
 	uses int
 }
 
@@ -50,6 +61,8 @@ type Use struct {
 	extract.Use
 	// Unchanged is set when the same element of the same list held the same string before the update.
 	Unchanged bool
+	// Order is its place in image order among all that was found.
+	Order int
 }
 
 // Unchanged tells whether every use of the image is unchanged.
@@ -62,19 +75,19 @@ func (i *Image) Unchanged() bool {
 	return true
 }
 
-// Unchanged tells whether every image of the object is unchanged.
-func (p *Plan) Unchanged() bool {
-	for _, img := range p.Images {
+// Unchanged tells whether every image is unchanged.
+func (f *Found) Unchanged() bool {
+	for _, img := range f.Images {
 		if !img.Unchanged() {
 			return false
 		}
 	}
-	for _, bad := range p.Invalid {
+	for _, bad := range f.Invalid {
 		if !bad.Unchanged {
 			return false
 		}
 	}
-	return p.Err == nil
+	return f.Err == nil
 }
 
 // Invalid is a reference that does not parse.
@@ -90,7 +103,9 @@ type Rule struct {
 	HeldBefore bool
 	// Err says why it cannot be told whether the rule is about the object, or with which action. It then has no images,
 	// and HeldBefore also says that all that it would have are unchanged.
-	Err    error
+	Err error
+	// Found is what the rule sees of the object.
+	Found  *Found
 	Images []RuleImage
 }
 
@@ -104,19 +119,26 @@ type RuleImage struct {
 
 // Read finds the images of the object. It gives a plan without rules, which Add completes.
 func Read(in *Input) *Plan {
-	p := &Plan{in: in}
-	uses, err := extract.Images(in.Attributes.Kind, in.Object)
+	p := &Plan{in: in, index: map[image.Ref]int{}}
+	find := func(object map[string]any) ([]extract.Use, error) { return extract.Images(in.Attributes.Kind, object) }
+	uses, err := find(in.Object)
+	p.read(&p.Found, uses, err, find)
+	return p
+}
+
+// read takes what was found in the object. What find finds in the old one tells which of it is unchanged.
+func (p *Plan) read(out *Found, uses []extract.Use, err error, find func(map[string]any) ([]extract.Use, error)) {
 	if err != nil {
-		p.Err = fmt.Errorf("failed to extract images: %w", err)
+		out.Err = fmt.Errorf("failed to extract images: %w", err)
 	}
-	p.uses = len(uses)
-	before := elements(in)
+	out.uses = len(uses)
+	before := elements(p.in.Old, find)
 	byRef := make(map[image.Ref]*Image, len(uses))
-	for _, u := range uses {
-		use := Use{Use: u, Unchanged: before[element{u.Category, u.Key}] == u.Value && u.Key != ""}
-		named, err := in.Images.Parse(u.Value)
+	for i, u := range uses {
+		use := Use{Use: u, Order: i, Unchanged: u.Key != "" && before[element{u.Category, u.Key}].same(&u)}
+		named, err := p.in.Images.Parse(u.Value)
 		if err != nil {
-			p.Invalid = append(p.Invalid, Invalid{Use: use, Err: fmt.Errorf("failed to extract images: %w", err)})
+			out.Invalid = append(out.Invalid, Invalid{Use: use, Err: fmt.Errorf("failed to extract images: %w", err)})
 			continue
 		}
 		if known := byRef[named.Ref]; known != nil {
@@ -124,19 +146,64 @@ func Read(in *Input) *Plan {
 			continue
 		}
 		img := &Image{Ref: named.Ref, Uses: []Use{use}, Index: len(p.Images), forms: named.Forms}
+		if known, ok := p.index[named.Ref]; ok {
+			img.Index = known
+		} else {
+			p.index[named.Ref] = img.Index
+			p.Images = append(p.Images, img)
+		}
 		byRef[named.Ref] = img
-		p.Images = append(p.Images, img)
+		out.Images = append(out.Images, img)
 	}
-	return p
+}
+
+// found is what a rule sees of the object.
+func (p *Plan) found(r *policy.Rule) *Found {
+	uses, custom, err := r.Extractors.Images(p.in.Attributes.Kind, p.in.Object)
+	if !custom {
+		return &p.Found
+	}
+	out := &Found{}
+	p.read(out, uses, err, func(object map[string]any) ([]extract.Use, error) {
+		uses, _, err := r.Extractors.Images(p.in.Attributes.Kind, object)
+		return uses, err
+	})
+	return out
+}
+
+// Places calls f for every place that a rule of the plan sees an image at, each once, until f returns false.
+func (p *Plan) Places(f func(*Use) bool) {
+	seen := map[string]bool{}
+	visit := func(images []*Image) bool {
+		for _, img := range images {
+			for i := range img.Uses {
+				if u := &img.Uses[i]; !seen[u.Pointer] {
+					seen[u.Pointer] = true
+					if !f(u) {
+						return false
+					}
+				}
+			}
+		}
+		return true
+	}
+	if !visit(p.Found.Images) {
+		return
+	}
+	for i := range p.Rules {
+		if own := p.Rules[i].Found; own != &p.Found && !visit(own.Images) {
+			return
+		}
+	}
 }
 
 // Hosts are the registries that the object's images are in, in every spelling; any is true when rules about other
 // registries may have something to say as well.
 func (p *Plan) Hosts() (hosts []string, any bool) {
-	if p.Err != nil || len(p.Invalid) > 0 {
+	if p.Found.Err != nil || len(p.Found.Invalid) > 0 {
 		return nil, true
 	}
-	for _, img := range p.Images {
+	for _, img := range p.Found.Images {
 		own := img.forms.Hosts()
 		if own == nil {
 			return nil, true
@@ -157,11 +224,12 @@ func New(rules []*policy.Rule, in *Input) *Plan {
 func (p *Plan) Add(rules []*policy.Rule) {
 	in := p.in
 	for _, r := range rules {
-		if r.Broken != "" && p.uses == 0 && p.Err == nil {
+		found := p.found(r)
+		if r.Broken != "" && found.uses == 0 && found.Err == nil {
 			continue
 		}
-		planned := Rule{Rule: r, HeldBefore: heldBefore(r, in), Err: r.Undecided(in.Attributes)}
-		for _, img := range p.Images {
+		planned := Rule{Rule: r, HeldBefore: heldBefore(r, in), Err: r.Undecided(in.Attributes), Found: found}
+		for _, img := range found.Images {
 			if r.Broken != "" {
 				break
 			}
@@ -169,7 +237,7 @@ func (p *Plan) Add(rules []*policy.Rule) {
 				planned.Images = append(planned.Images, ri)
 			}
 		}
-		if r.Broken == "" && len(planned.Images) == 0 && len(p.Invalid) == 0 && p.Err == nil {
+		if r.Broken == "" && len(planned.Images) == 0 && len(found.Invalid) == 0 && found.Err == nil {
 			continue
 		}
 		if planned.Err != nil {
@@ -207,25 +275,33 @@ func judge(r *policy.Rule, img *Image) RuleImage {
 // element names one element of a list across two versions of an object.
 type element struct{ category, key string }
 
+// old is the image of one element before an update.
+type old struct {
+	use   extract.Use
+	twice bool
+}
+
+// same tells whether the element held the same string, at whatever place in its list.
+func (o old) same(u *extract.Use) bool {
+	return !o.twice && o.use.Value == u.Value && o.use.From == u.From
+}
+
 // elements gives the image of every named element before an update. What cannot be read was not there, so that the
 // images of today are judged as new ones.
-func elements(in *Input) map[element]string {
-	if in.Old == nil {
+func elements(object map[string]any, find func(map[string]any) ([]extract.Use, error)) map[element]old {
+	if object == nil {
 		return nil
 	}
-	uses, err := extract.Images(in.Attributes.Kind, in.Old)
+	uses, err := find(object)
 	if err != nil {
 		return nil
 	}
-	before := make(map[element]string, len(uses))
+	before := make(map[element]old, len(uses))
 	for _, u := range uses {
 		e := element{u.Category, u.Key}
-		if _, twice := before[e]; twice {
-			// Which of them an element of today was cannot be told. The empty text is no image, so none is unchanged.
-			before[e] = ""
-			continue
-		}
-		before[e] = u.Value
+		// Of two elements of one name it cannot be told which of them an element of today was.
+		_, twice := before[e]
+		before[e] = old{use: u, twice: twice}
 	}
 	return before
 }

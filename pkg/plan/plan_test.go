@@ -54,7 +54,7 @@ func outline(p *plan.Plan) []string {
 		}
 		out = append(out, text)
 	}
-	for _, bad := range p.Invalid {
+	for _, bad := range p.Found.Invalid {
 		out = append(out, fmt.Sprintf("invalid %s=%v", bad.Pointer, bad.Unchanged))
 	}
 	for _, r := range p.Rules {
@@ -100,11 +100,11 @@ func TestNew(t *testing.T) {
 		t.Error(d)
 	}
 	in.Object = map[string]any{"spec": 1}
-	if p := plan.New(rules, in); p.Err == nil || len(p.Rules) != 3 || p.Unchanged() {
+	if p := plan.New(rules, in); p.Found.Err == nil || len(p.Rules) != 3 || p.Found.Unchanged() {
 		t.Errorf("%v", outline(p))
 	}
 	in.Object = map[string]any{}
-	if p := plan.New(rules, in); p.Err != nil || len(p.Rules)+len(p.Images) > 0 {
+	if p := plan.New(rules, in); p.Found.Err != nil || len(p.Rules)+len(p.Images) > 0 {
 		t.Errorf("%v", outline(p))
 	}
 }
@@ -180,7 +180,7 @@ func TestSameNameTwice(t *testing.T) {
 	}
 	p := plan.New(nil, &plan.Input{Images: image.NewParser(image.Options{}), Attributes: attributes, OldAttributes: attributes,
 		Object: list("r.io/evil:1", "r.io/evil:1"), Old: list("r.io/good:1", "r.io/evil:1")})
-	if p.Unchanged() {
+	if p.Found.Unchanged() {
 		t.Error("an element that cannot be told from another is unchanged")
 	}
 }

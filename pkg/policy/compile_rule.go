@@ -40,13 +40,14 @@ func (c *compiler) rule(in *v1.Rule, path *field.Path, fallback actions) {
 	for _, f := range []struct {
 		name string
 		set  bool
-	}{{"context", len(in.Context) > 0}, {"preconditions", in.Preconditions != nil}, {"imageExtractors", len(in.ImageExtractors) > 0}} {
+	}{{"context", len(in.Context) > 0}, {"preconditions", in.Preconditions != nil}} {
 		if f.set {
 			c.notYet(path.Child(f.name))
 		}
 	}
 	c.noVariables(path.Child("reportProperties"), in.ReportProperties)
 	out := &Rule{Policy: c.out, Name: in.Name, ReportProperties: in.ReportProperties, fallback: fallback}
+	out.Extractors = c.extractors(in, path.Child("imageExtractors"))
 	out.Filter.Match = c.block(&in.Match, path.Child("match"), true)
 	if in.Exclude != nil {
 		before := len(c.errs)

@@ -11,6 +11,7 @@ import (
 
 	v1 "github.com/signet-policy/signet/api/v1"
 	"github.com/signet-policy/signet/pkg/expr"
+	"github.com/signet-policy/signet/pkg/extract"
 	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/match"
 	"github.com/signet-policy/signet/pkg/verify"
@@ -106,6 +107,8 @@ type Rule struct {
 	Broken string
 	// ReportProperties are copied into report results.
 	ReportProperties map[string]string
+	// Extractors are the places of images that the rule names itself, by kind; nil for the usual ones.
+	Extractors extract.Custom
 	// Kinds are all kinds that match names.
 	Kinds []match.Kind
 

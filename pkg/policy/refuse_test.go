@@ -188,7 +188,6 @@ func TestNotEvaluated(t *testing.T) {
 	for path, text := range map[string]string{
 		rule + "context":                              in("    match:", "    context: [{name: a, variable: {value: 1}}]\n    match:"),
 		rule + "preconditions":                        in("    match:", "    preconditions: {all: []}\n    match:"),
-		rule + "imageExtractors":                      in("    match:", "    imageExtractors: {X: [{path: /a}]}\n    match:"),
 		rule + "match.any[0].roles":                   in("{resources:", "{roles: [a], resources:"),
 		rule + "match.any[0].clusterRoles":            in("{resources:", "{clusterRoles: [a], resources:"),
 		rule + "exclude.all[0].clusterRoles":          in("    match:", "    exclude: {all: [{clusterRoles: [a]}]}\n    match:"),

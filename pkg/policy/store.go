@@ -89,9 +89,10 @@ func (s *Snapshot) index(x indexed) {
 	}
 }
 
-// hostsOf are the registries that a rule's patterns name; nil when one of them leaves it open.
+// hostsOf are the registries that a rule's patterns name; nil when one of them leaves it open, or when the rule looks for
+// images where others do not.
 func hostsOf(r *Rule) []string {
-	if r.Broken != "" {
+	if r.Broken != "" || r.Extractors != nil {
 		return nil
 	}
 	var hosts []string

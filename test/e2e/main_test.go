@@ -103,7 +103,7 @@ func (w *world) start(ctx context.Context) error {
 	g.Go(func() error { return w.build(gctx) })
 	g.Go(func() (err error) {
 		w.cluster, err = env.Start(gctx, env.Options{
-			Dir: filepath.Join(w.dir, "cluster"), ControllerManager: true, CRDs: []string{env.CRDDir()},
+			Dir: filepath.Join(w.dir, "cluster"), ControllerManager: true, CRDs: []string{env.CRDDir(), filepath.Join("testdata", "crds")},
 		})
 		if err != nil {
 			return err

@@ -96,7 +96,7 @@ func complete(t *testing.T, o *unstructured.Unstructured) {
 	t.Helper()
 	fields := map[string][]string{"Pod": {}, "Deployment": {"spec", "template"}, "CronJob": {"spec", "jobTemplate", "spec", "template"}}
 	template, known := fields[o.GetKind()]
-	if !known {
+	if gv := o.GroupVersionKind(); !known || gv.Group != "" && gv.Group != "apps" && gv.Group != "batch" {
 		return
 	}
 	at := func(more ...string) []string { return slices.Concat(template, more) }
@@ -283,11 +283,19 @@ func (v *vector) request(t *testing.T, u *user, object, old *unstructured.Unstru
 		return old, client(u, old).Delete(t.Context(), old.GetName(), metav1.DeleteOptions{})
 	}
 	var kind any = corev1.Pod{}
-	switch old.GetKind() {
-	case "Deployment":
+	switch old.GroupVersionKind().GroupKind().String() {
+	case "Pod":
+	case "Deployment.apps":
 		kind = appsv1.Deployment{}
-	case "CronJob":
+	case "CronJob.batch":
 		kind = batchv1.CronJob{}
+	default: // a custom resource has no strategic patch
+		stored, err := client(u, old).Get(t.Context(), old.GetName(), metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		object.SetResourceVersion(stored.GetResourceVersion())
+		return client(u, old).Update(t.Context(), object, metav1.UpdateOptions{})
 	}
 	before, err := json.Marshal(old.Object)
 	if err != nil {

@@ -77,6 +77,8 @@ type compiler struct {
 	errs     field.ErrorList
 	others   field.ErrorList // rules of other kinds than verifyImages
 	warnings []string
+	// keylessSeen says that an attestor of the entry at hand is keyless.
+	keylessSeen bool
 }
 
 func newCompiler(meta metav1.ObjectMeta, spec *v1.Spec, opts Options) *compiler {

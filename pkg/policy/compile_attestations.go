@@ -62,10 +62,16 @@ func (c *compiler) predicateType(a *v1.Attestation, at *field.Path) string {
 	return kind
 }
 
-// anybody is the set that an attestation without attestors stands for (VI 6.6(3)).
+// anybody is the set that an attestation without attestors stands for (VI 6.6(3)). The entry's own roots and extensions
+// narrow it (VI 6.5(8)).
 func (c *compiler) anybody(in *v1.ImageVerification, path, at *field.Path, shown string) verify.Set {
 	a := c.base(&v1.Attestor{}, scope{entry: in, entryPath: path}, at)
-	a.Keyless, a.IgnoreSCT = &verify.Keyless{}, true
+	extensions := path.Child("additionalExtensions")
+	a.Keyless = &verify.Keyless{
+		Identity: c.identity(verify.IdentityText{AdditionalExtensions: in.AdditionalExtensions}, extensions, extensions),
+		Roots:    c.authorities(in.Roots, path.Child("roots")),
+	}
+	a.IgnoreSCT, c.keylessSeen = true, true
 	return verify.Set{Count: 1, Entries: []verify.Entry{{Path: shown + ".attestors[0].entries[0].keyless", Attestor: &a}}}
 }
 

@@ -26,6 +26,7 @@ func (c *compiler) requirement(in *v1.ImageVerification, path *field.Path, writt
 	if len(in.Attestors)+len(in.Attestations) == 0 {
 		return nil, nil
 	}
+	c.keylessSeen = false
 	r := &verify.Requirement{AnyStatement: in.Type == v1.SigstoreBundle}
 	for i := range in.Attestors {
 		at := scope{entry: in, entryPath: path, path: path.Child("attestors").Index(i), shown: fmt.Sprintf(".attestors[%d]", i),
@@ -34,8 +35,21 @@ func (c *compiler) requirement(in *v1.ImageVerification, path *field.Path, writt
 	}
 	shortcut := len(in.Attestations) > 0 && len(in.Attestations[0].Attestors) > len(written.Attestations[0].Attestors)
 	conditions := c.attestations(r, in, path, shortcut)
+	c.idle(in, path)
 	r.Fingerprint = verify.Fingerprint(r)
 	return r, conditions
+}
+
+// idle warns of deprecated fields of an entry that none of its attestors takes up.
+func (c *compiler) idle(in *v1.ImageVerification, path *field.Path) {
+	if len(in.AdditionalExtensions) > 0 && !c.keylessSeen {
+		c.warn("%s: additionalExtensions has no effect, for no attestor is keyless", path.Child("additionalExtensions"))
+	}
+	nobody := slices.ContainsFunc(in.Attestations, func(a v1.Attestation) bool { return len(a.Attestors) == 0 })
+	if in.Roots != "" && in.Issuer == "" && !nobody {
+		c.authorities(in.Roots, path.Child("roots"))
+		c.warn("%s: roots has no effect without issuer, for every attestor names its own", path.Child("roots"))
+	}
 }
 
 // scope is where an attestor set stands.

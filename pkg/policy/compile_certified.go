@@ -55,30 +55,46 @@ func (c *compiler) keyless(s *verify.Set, in *v1.Attestor, sc scope, path *field
 		{"subject", k.Subject}, {"subjectRegExp", k.SubjectRegExp}} {
 		c.noVariable(at.Child(f.name), f.text)
 	}
-	c.noVariables(at.Child("additionalExtensions"), k.AdditionalExtensions)
-	identity, bad := verify.CompileIdentity(verify.IdentityText{Issuer: k.Issuer, IssuerRegExp: k.IssuerRegExp,
-		Subject: k.Subject, SubjectRegExp: k.SubjectRegExp, AdditionalExtensions: k.AdditionalExtensions})
-	for _, e := range bad {
-		where := at.Child(e.Field)
-		if e.Key != "" {
-			where = where.Key(e.Key)
-		}
-		c.errs = append(c.errs, field.Invalid(where, clip(e.Value), e.Err.Error()))
+	extensions, extensionsAt := k.AdditionalExtensions, at.Child("additionalExtensions")
+	if extensions == nil {
+		extensions, extensionsAt = sc.entry.AdditionalExtensions, sc.entryPath.Child("additionalExtensions")
 	}
+	identity := c.identity(verify.IdentityText{Issuer: k.Issuer, IssuerRegExp: k.IssuerRegExp,
+		Subject: k.Subject, SubjectRegExp: k.SubjectRegExp, AdditionalExtensions: extensions}, at, extensionsAt)
+	c.keylessSeen = true
 	c.identityWarnings(k, at)
 	a := c.base(in, sc, path)
 	a.Hash = c.certifiedHash(in, path)
-	a.Keyless = &verify.Keyless{Identity: identity}
-	if k.Roots != "" {
-		roots, err := verify.ParseRoots(k.Roots)
-		if err != nil {
-			c.badMaterial(at.Child("roots"), k.Roots, err)
-		}
-		a.Keyless.Roots = roots
-	}
+	a.Keyless = &verify.Keyless{Identity: identity, Roots: c.authorities(k.Roots, at.Child("roots"))}
 	c.rekor(&a, k.Rekor, at.Child("rekor"))
 	c.ctlog(&a, k.CTLog, at.Child("ctlog"))
 	s.Entries = append(s.Entries, verify.Entry{Path: fmt.Sprintf("%s.entries[%d].keyless", sc.shown, len(s.Entries)), Attestor: &a})
+}
+
+// identity compiles an identity, whose extensions may stand elsewhere than its other fields.
+func (c *compiler) identity(text verify.IdentityText, at, extensionsAt *field.Path) verify.Identity {
+	c.noVariables(extensionsAt, text.AdditionalExtensions)
+	identity, bad := verify.CompileIdentity(text)
+	for _, e := range bad {
+		where := at.Child(e.Field)
+		if e.Key != "" {
+			where = extensionsAt.Key(e.Key)
+		}
+		c.errs = append(c.errs, field.Invalid(where, clip(e.Value), e.Err.Error()))
+	}
+	return identity
+}
+
+// authorities reads the PEM text of certificate authorities; nil for none.
+func (c *compiler) authorities(text string, at *field.Path) []*x509.Certificate {
+	if text == "" {
+		return nil
+	}
+	roots, err := verify.ParseRoots(text)
+	if err != nil {
+		c.badMaterial(at, text, err)
+	}
+	return roots
 }
 
 // certifiedHash is the hash of signatures by a certificate's key. The schema writes sha256 into every attestor, so that

@@ -105,9 +105,6 @@ func (c *compiler) entry(in *v1.ImageVerification, path *field.Path, rule string
 	if in.ImageRegistryCredentials != nil {
 		c.notYet(path.Child("imageRegistryCredentials"))
 	}
-	if len(in.AdditionalExtensions) > 0 {
-		c.notYet(path.Child("additionalExtensions"))
-	}
 	e.Requirement, e.Conditions = c.requirement(in, path, written)
 	e.Deny = c.deny(in.Validate, path.Child("validate"))
 	if e.Deny != nil && len(in.Attestations) == 0 {
@@ -135,9 +132,6 @@ func (c *compiler) entryWarnings(e *Entry, path *field.Path, fallback actions) {
 
 // shortcuts turns the deprecated image, key and issuer into what they stand for, on a copy.
 func (c *compiler) shortcuts(in *v1.ImageVerification, path *field.Path) *v1.ImageVerification {
-	if in.Roots != "" && in.Issuer == "" {
-		c.notYet(path.Child("roots"))
-	}
 	if in.Subject != "" && in.Issuer == "" {
 		c.warn("%s: subject has no effect without issuer", path.Child("subject"))
 	}

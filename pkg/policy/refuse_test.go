@@ -194,8 +194,6 @@ func TestNotEvaluated(t *testing.T) {
 		"spec.webhookConfiguration.matchConditions":   in("  rules:", "  webhookConfiguration: {matchConditions: [{name: a, expression: \"true\"}]}\n  rules:"),
 		entry + "type":                                entries(t, `{imageReferences: ["*"], type: Notary}`),
 		entry + "imageRegistryCredentials":            entries(t, `{imageReferences: ["*"], imageRegistryCredentials: {secrets: [a]}}`),
-		entry + "additionalExtensions":                entries(t, `{imageReferences: ["*"], additionalExtensions: {a: b}}`),
-		entry + "roots":                               entries(t, `{imageReferences: ["*"], roots: a}`),
 		entry + "attestors[0].entries[0].keys.kms":    entries(t, attested(`[{entries: [{keys: {kms: "awskms://a"}}]}]`)),
 		entry + "attestors[0].entries[0].keys.secret": entries(t, attested(`[{entries: [{keys: {secret: {name: a, namespace: b}}}]}]`)),
 	} {

@@ -18,7 +18,7 @@ import (
 // notYet are the fields of verifyImages, with all below them, that this version does not evaluate. Each must be refused
 // in some vector; one that is evaluated from now on leaves this list.
 var notYet = []string{
-	"additionalExtensions", "attestations.attestors.entries.keys.kms", "attestations.attestors.entries.keys.secret",
+	"attestations.attestors.entries.keys.kms", "attestations.attestors.entries.keys.secret",
 	"attestors.entries.keys.kms", "attestors.entries.keys.secret", "imageRegistryCredentials",
 }
 

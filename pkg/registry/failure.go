@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/signet-policy/signet/pkg/egress"
 	"github.com/signet-policy/signet/pkg/reason"
 )
 
@@ -135,8 +136,8 @@ func transportFailure(ctx context.Context, url string, err error, t *tracker) *f
 	var record tls.RecordHeaderError
 	dialing := errors.As(err, &op) && op.Op == "dial"
 	switch {
-	case errors.Is(err, errForbiddenAddress):
-		return unavailable(errForbiddenAddress.Error(), false, false)
+	case errors.Is(err, egress.ErrForbidden):
+		return unavailable(egress.ErrForbidden.Error(), false, false)
 	case ctx.Err() != nil, isTimeout(err):
 		if t.neverConnected() || t == nil && dialing {
 			f := unavailable("no connection in time", true, false)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/signet-policy/signet/pkg/egress"
 )
 
 // T-077: which realms may be asked, and which get credentials.
@@ -142,14 +144,14 @@ func TestForbidden(t *testing.T) {
 		"255.255.255.255": {true, true}, "fd00:ec2::254": {true, true}, "168.63.129.16": {true, true}, "100.100.100.200": {true, true},
 	} {
 		a := netip.MustParseAddr(address)
-		if got := [2]bool{forbidden(a, true), forbidden(a, false)}; got != want {
+		if got := [2]bool{egress.Forbidden(a, true), egress.Forbidden(a, false)}; got != want {
 			t.Errorf("%s: got %v, want %v", address, got, want)
 		}
-		if guard(netip.AddrPortFrom(a, 443).String(), false) == nil == want[1] {
+		if egress.Check(netip.AddrPortFrom(a, 443).String(), false) == nil == want[1] {
 			t.Errorf("%s: guard differs", address)
 		}
 	}
-	if guard("nonsense", true) == nil {
+	if egress.Check("nonsense", true) == nil {
 		t.Error("an address that cannot be read is let through")
 	}
 }

@@ -3,7 +3,6 @@ package registry
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -13,9 +12,9 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
-)
 
-var errForbiddenAddress = errors.New("address refused: link-local, metadata or loopback where it may not lead")
+	"github.com/signet-policy/signet/pkg/egress"
+)
 
 // newTransport returns a transport that connects under the rules of guard, keeps enough idle connections for the
 // concurrency allowed, and never decompresses.
@@ -49,7 +48,7 @@ func dialer(timeout time.Duration) func(ctx context.Context, network, address st
 		if t == nil || t.target == address {
 			loopback := t == nil || t.loopback
 			d.ControlContext = func(_ context.Context, _, address string, _ syscall.RawConn) error {
-				return guard(address, loopback)
+				return egress.Check(address, loopback)
 			}
 		}
 		t.startDial()
@@ -63,45 +62,16 @@ func dialer(timeout time.Duration) func(ctx context.Context, network, address st
 	}
 }
 
-// guard refuses a resolved address ("ip:port"). It runs after name resolution, so that no name can lead around it.
-func guard(address string, loopback bool) error {
-	ap, err := netip.ParseAddrPort(address)
-	if err != nil || forbidden(ap.Addr(), loopback) {
-		return errForbiddenAddress
-	}
-	return nil
-}
-
-// guardHost refuses a host that is written as an address; names are left to guard.
+// guardHost refuses a host that is written as an address; names are left to the dialer.
 func guardHost(hostname string, loopback bool) error {
 	hostname = strings.Trim(hostname, "[]")
 	if !loopback && isLoopback(hostname) {
-		return errForbiddenAddress
+		return egress.ErrForbidden
 	}
-	if a, err := netip.ParseAddr(hostname); err == nil && forbidden(a, loopback) {
-		return errForbiddenAddress
+	if a, err := netip.ParseAddr(hostname); err == nil && egress.Forbidden(a, loopback) {
+		return egress.ErrForbidden
 	}
 	return nil
-}
-
-func forbidden(a netip.Addr, loopback bool) bool {
-	a = a.Unmap().WithZone("")
-	if b := a.As16(); a.Is6() && b[0] == 0 && b[1] == 0x64 && b[2] == 0xff && b[3] == 0x9b {
-		// NAT64 carries the IPv4 address in its last four bytes.
-		a = netip.AddrFrom4([4]byte(b[12:16]))
-	}
-	switch {
-	case a.IsLinkLocalUnicast(), a.IsMulticast(), a == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
-		return true
-	case a.IsLoopback(), a.IsUnspecified():
-		return !loopback
-	}
-	switch a.String() {
-	case "fd00:ec2::254", "100.100.100.200", "168.63.129.16", "fd20:ce::254":
-		// Instance metadata of the large clouds outside the link-local ranges.
-		return true
-	}
-	return false
 }
 
 // isLoopback tells whether the host name (without port) is the machine itself by its spelling.

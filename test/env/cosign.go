@@ -27,6 +27,27 @@ type Cosign struct {
 // root and signing config are empty and `--insecure-ignore-tlog` is needed to verify. With a registry, its hosts are
 // reached under their own names.
 func NewCosign(ctx context.Context, dir string, rekor *Rekor, registry *Registry) (*Cosign, error) {
+	c, err := newCosign(dir, registry)
+	if err != nil {
+		return nil, err
+	}
+	root := []string{"trusted-root", "create", "--out", c.TrustedRoot}
+	config := []string{"signing-config", "create", "--out", c.SigningConfig}
+	if rekor != nil {
+		root = append(root, fmt.Sprintf("--rekor=url=http://%s,public-key=%s,%s,origin=%s", rekor.Origin, rekor.PublicKeyFile, since, rekor.Origin))
+		config = append(config, fmt.Sprintf("--rekor=url=%s,api-version=2,%s,operator=local", rekor.URL, since), "--rekor-config=ANY")
+	}
+	for _, args := range [][]string{root, config} {
+		if _, err := c.Must(ctx, args...); err != nil {
+			return nil, fmt.Errorf("preparing cosign: %w", err)
+		}
+	}
+	c.Env = append(c.Env, "COSIGN_TRUSTED_ROOT="+c.TrustedRoot, "COSIGN_SIGNING_CONFIG="+c.SigningConfig)
+	return c, nil
+}
+
+// newCosign prepares a home in dir, without any trust.
+func newCosign(dir string, registry *Registry) (*Cosign, error) {
 	path, err := Tool("cosign")
 	if err != nil {
 		return nil, err
@@ -43,19 +64,6 @@ func NewCosign(ctx context.Context, dir string, rekor *Rekor, registry *Registry
 	if registry != nil {
 		c.Env = append(c.Env, registry.ClientEnv()...)
 	}
-	root := []string{"trusted-root", "create", "--out", c.TrustedRoot}
-	config := []string{"signing-config", "create", "--out", c.SigningConfig}
-	if rekor != nil {
-		const since = "start-time=2024-01-01T00:00:00Z"
-		root = append(root, fmt.Sprintf("--rekor=url=http://%s,public-key=%s,%s,origin=%s", rekor.Origin, rekor.PublicKeyFile, since, rekor.Origin))
-		config = append(config, fmt.Sprintf("--rekor=url=%s,api-version=2,%s,operator=local", rekor.URL, since), "--rekor-config=ANY")
-	}
-	for _, args := range [][]string{root, config} {
-		if _, err := c.Must(ctx, args...); err != nil {
-			return nil, fmt.Errorf("preparing cosign: %w", err)
-		}
-	}
-	c.Env = append(c.Env, "COSIGN_TRUSTED_ROOT="+c.TrustedRoot, "COSIGN_SIGNING_CONFIG="+c.SigningConfig)
 	return c, nil
 }
 

@@ -93,8 +93,12 @@ func (w Way) String() string {
 func (s *Sigstore) Signing(ctx context.Context, c *Cosign, w Way) (*Cosign, error) {
 	fulcio := s.Fulcio
 	if w.Other {
-		// cosign would look for the SCT that this one does not give.
-		fulcio, c = s.Other, c.With("COSIGN_INSECURE_SKIP_VERIFY=true")
+		// cosign looks at what it was given, and in one format for the SCT that this one does not give.
+		root := filepath.Join(c.Dir, w.String()+"-root.json")
+		if err := s.TrustedRoot(ctx, c, root, TrustOther, TrustRekorV1, TrustRekorV2, TrustTSA); err != nil {
+			return nil, err
+		}
+		fulcio, c = s.Other, c.With("COSIGN_INSECURE_SKIP_VERIFY=true", "COSIGN_TRUSTED_ROOT="+root)
 	}
 	if w.Legacy {
 		vars := []string{

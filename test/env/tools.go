@@ -9,7 +9,7 @@ import (
 )
 
 // ErrToolMissing is wrapped by every failure to find one of the pinned programs.
-var ErrToolMissing = errors.New("run `make tools` first (it builds the pinned tools once, about 12 minutes on two cores)")
+var ErrToolMissing = errors.New("run `make tools` first (it builds the pinned tools once, about 20 minutes on two cores)")
 
 // Root is the absolute path of the project's root directory, found from the working directory upwards or, when this
 // package runs outside a checkout, from where it was compiled.

@@ -19,7 +19,8 @@ var leaves = []string{"pkg/reason", "pkg/wildcard"}
 var layers = map[string][]string{
 	"api":                      nil,
 	"api/v1":                   nil,
-	"api/v2beta1":              {"api/v1"},
+	"api/v2":                   {"api/v1"},
+	"api/v2beta1":              {"api/v1", "api/v2"},
 	"api/wgpolicyk8s/v1alpha2": nil,
 
 	"pkg/reason":          nil,
@@ -33,12 +34,12 @@ var layers = map[string][]string{
 	"pkg/registry":        {"pkg/egress", "pkg/image"},
 	"pkg/verify":          {"pkg/image"},
 	"pkg/verify/sigstore": {"pkg/image", "pkg/trust", "pkg/verify"},
-	"pkg/policy":          {"api/v1", "pkg/expr", "pkg/extract", "pkg/image", "pkg/match", "pkg/verify"},
+	"pkg/policy":          {"api/v1", "api/v2", "pkg/expr", "pkg/extract", "pkg/image", "pkg/match", "pkg/verify"},
 	"pkg/plan":            {"pkg/extract", "pkg/image", "pkg/match", "pkg/policy"},
 	"pkg/engine":          {"pkg/expr", "pkg/extract", "pkg/image", "pkg/match", "pkg/plan", "pkg/policy", "pkg/verify"},
 	"pkg/report":          {"api/wgpolicyk8s/v1alpha2", "pkg/engine", "pkg/extract", "pkg/policy"},
-	"webhook":             {"api/v1", "pkg/engine", "pkg/image", "pkg/match", "pkg/policy"},
-	"controllers":         {"api/v1", "api/wgpolicyk8s/v1alpha2", "pkg/engine", "pkg/match", "pkg/policy", "pkg/report"},
+	"webhook":             {"api/v1", "api/v2", "pkg/engine", "pkg/image", "pkg/match", "pkg/policy"},
+	"controllers":         {"api/v1", "api/v2", "api/wgpolicyk8s/v1alpha2", "pkg/engine", "pkg/match", "pkg/policy", "pkg/report"},
 }
 
 // concrete packages put the others together.

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -16,6 +17,7 @@ type Snapshot struct {
 	policies []*Policy
 	byKind   map[string]*bucket
 	anyKind  []indexed
+	excepted map[*Rule][]*Exception
 }
 
 // bucket holds the rules about one kind: those of single namespaces, and the others.
@@ -46,12 +48,11 @@ func (x *indexed) about(hosts []string) bool {
 	return false
 }
 
-// NewSnapshot indexes policies, in the order of their keys.
-func NewSnapshot(policies []*Policy) *Snapshot {
+// NewSnapshot indexes policies, in the order of their keys, and what takes rules of them away.
+func NewSnapshot(policies []*Policy, exceptions ...*Exception) *Snapshot {
 	s := &Snapshot{policies: slices.Clone(policies), byKind: map[string]*bucket{}}
-	slices.SortFunc(s.policies, func(a, b *Policy) int {
-		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
-	})
+	slices.SortFunc(s.policies, func(a, b *Policy) int { return compareKeys(a.Key, b.Key) })
+	s.except(exceptions)
 	order := 0
 	for _, p := range s.policies {
 		for _, r := range p.Rules {
@@ -61,6 +62,32 @@ func NewSnapshot(policies []*Policy) *Snapshot {
 	}
 	return s
 }
+
+func compareKeys(a, b Key) int {
+	return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+}
+
+// except finds the exceptions that name each rule, in the order of their keys.
+func (s *Snapshot) except(exceptions []*Exception) {
+	if len(exceptions) == 0 {
+		return
+	}
+	exceptions = slices.Clone(exceptions)
+	slices.SortFunc(exceptions, func(a, b *Exception) int { return compareKeys(a.Key, b.Key) })
+	s.excepted = map[*Rule][]*Exception{}
+	for _, p := range s.policies {
+		for _, r := range p.Rules {
+			for _, x := range exceptions {
+				if x.Names(r) {
+					s.excepted[r] = append(s.excepted[r], x)
+				}
+			}
+		}
+	}
+}
+
+// Exceptions are those that name a rule. The slice must not be changed.
+func (s *Snapshot) Exceptions(r *Rule) []*Exception { return s.excepted[r] }
 
 func (s *Snapshot) index(x indexed) {
 	names := map[string]bool{}
@@ -195,13 +222,16 @@ func (s *Snapshot) Policies() []*Policy { return s.policies }
 
 // Store holds the policies in force and publishes them as snapshots. It is safe for concurrent use.
 type Store struct {
-	mu       sync.Mutex
-	policies map[Key]*Policy
-	current  atomic.Pointer[Snapshot]
+	mu         sync.Mutex
+	policies   map[Key]*Policy
+	exceptions map[Key]*Exception
+	current    atomic.Pointer[Snapshot]
 }
 
 // NewStore returns a store that has not been synced: Snapshot gives nil until Sync.
-func NewStore() *Store { return &Store{policies: map[Key]*Policy{}} }
+func NewStore() *Store {
+	return &Store{policies: map[Key]*Policy{}, exceptions: map[Key]*Exception{}}
+}
 
 // Sync publishes the first snapshot, once every policy that exists has been put in.
 func (s *Store) Sync() {
@@ -233,6 +263,29 @@ func (s *Store) Delete(k Key) {
 	}
 }
 
+// PutException publishes an exception, replacing its earlier generation.
+func (s *Store) PutException(x *Exception) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.exceptions[x.Key] = x
+	if s.current.Load() != nil {
+		s.publish()
+	}
+}
+
+// DeleteException takes an exception out of force.
+func (s *Store) DeleteException(k Key) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, ok := s.exceptions[k]; !ok {
+		return
+	}
+	delete(s.exceptions, k)
+	if s.current.Load() != nil {
+		s.publish()
+	}
+}
+
 // Get returns the generation of a policy that is in force, nil when none is.
 func (s *Store) Get(k Key) *Policy {
 	s.mu.Lock()
@@ -245,7 +298,7 @@ func (s *Store) publish() {
 	for _, p := range s.policies {
 		all = append(all, p)
 	}
-	s.current.Store(NewSnapshot(all))
+	s.current.Store(NewSnapshot(all, slices.Collect(maps.Values(s.exceptions))...))
 }
 
 // Snapshot returns the policies in force, or nil while they have not all been read once.

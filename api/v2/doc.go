@@ -1,0 +1,6 @@
+// Package v2 holds the wire types of kyverno.io/v2: PolicyException, which takes single rules of policies away from
+// chosen requests.
+//
+// +kubebuilder:object:generate=true
+// +groupName=kyverno.io
+package v2

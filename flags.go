@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/signet-policy/signet/controllers"
 )
 
 // serveFlags are the flags of signet serve, under the names that users of Kyverno know where there are such.
@@ -25,6 +27,9 @@ type serveFlags struct {
 	webhookTimeout           int
 	autoUpdateWebhooks       bool
 	forceFailurePolicyIgnore bool
+
+	enablePolicyException bool
+	exceptionNamespace    string
 
 	caSecretName, tlsSecretName string
 	tlsKeyAlgorithm             string
@@ -62,6 +67,8 @@ func parseServeFlags(args []string, usage func(*flag.FlagSet)) (*serveFlags, err
 	fs.IntVar(&f.webhookTimeout, "webhookTimeout", 10, "seconds for a request whose policies set no timeout, 1 to 30")
 	fs.BoolVar(&f.autoUpdateWebhooks, "autoUpdateWebhooks", true, "register only what the policies need; false registers every kind")
 	fs.BoolVar(&f.forceFailurePolicyIgnore, "forceFailurePolicyIgnore", false, "treat every policy's failure policy as Ignore")
+	fs.BoolVar(&f.enablePolicyException, "enablePolicyException", false, "let PolicyExceptions take rules away from what they match")
+	fs.StringVar(&f.exceptionNamespace, "exceptionNamespace", "", "the one namespace whose PolicyExceptions count, or * for all; empty for none")
 	fs.StringVar(&f.caSecretName, "caSecretName", "", "Secret of the webhook CA; empty for the default name")
 	fs.StringVar(&f.tlsSecretName, "tlsSecretName", "", "Secret of the webhook certificate; empty for the default name")
 	fs.StringVar(&f.tlsKeyAlgorithm, "tlsKeyAlgorithm", "ECDSA", "key algorithm of the webhook certificate: RSA, ECDSA or Ed25519")
@@ -105,6 +112,9 @@ func (f *serveFlags) check() error {
 			errs = append(errs, fmt.Errorf("--%s=%d: not a port", name, port))
 		}
 	}
+	if n := f.exceptionNamespace; n != "" && n != "*" && len(validation.IsDNS1123Label(n)) > 0 {
+		errs = append(errs, fmt.Errorf("--exceptionNamespace=%.64q: must be a namespace or *", n))
+	}
 	if f.trustedRootFile != "" && f.trustedRootConfigMap != "" {
 		errs = append(errs, errors.New("--trustedRootFile and --trustedRootConfigMap: only one can be given"))
 	}
@@ -121,6 +131,10 @@ func (f *serveFlags) check() error {
 		errs = append(errs, fmt.Errorf("--tlsKeyAlgorithm=%.64q: must be RSA, ECDSA or Ed25519", f.tlsKeyAlgorithm))
 	}
 	return errors.Join(errs...)
+}
+
+func (f *serveFlags) exceptions() controllers.Exceptions {
+	return controllers.Exceptions{Enabled: f.enablePolicyException, Namespace: f.exceptionNamespace}
 }
 
 // list splits a comma-separated flag; an empty one is an empty list, which means none.

@@ -99,13 +99,13 @@ func serve(ctx context.Context, f *serveFlags, log logr.Logger) error {
 		SystemNamespace: namespace, Store: store, Policies: compile, Certificates: certificates,
 		ServicePort: int32(f.servicePort), ServerIP: f.serverIP, ServerPort: int32(f.webhookServerPort), //nolint:gosec // ports, checked
 		WebhookTimeout: int32(f.webhookTimeout), StaticWebhooks: !f.autoUpdateWebhooks, //nolint:gosec // at most 30
-		NoAdmissionReports: !f.admissionReports, Namespaces: namespaces,
+		NoAdmissionReports: !f.admissionReports, Namespaces: namespaces, Exceptions: f.exceptions(),
 	})
 	if err != nil {
 		return err
 	}
 	server := newServer(webhook.NewServer(address(f, f.webhookServerPort), certificates.TLSConfig(), ready(set), log.WithName("webhook")),
-		&webhook.Resources{Engine: review, Record: record(recorder)}, compile, set.Unserved, namespace)
+		&webhook.Resources{Engine: review, Record: record(recorder)}, compile, set.Unserved, f.exceptions(), namespace)
 	for _, r := range append(refreshers, recorder, &report.Pruner{Recorder: recorder}, server) {
 		if err := mgr.Add(r); err != nil {
 			return err
@@ -254,7 +254,7 @@ func record(recorder *report.Recorder) func(*webhook.Reviewed) {
 }
 
 func newServer(server *webhook.Server, resources *webhook.Resources, compile policy.Options,
-	unserved func(context.Context, []match.Kind) []string, namespace string) *webhook.Server {
+	unserved func(context.Context, []match.Kind) []string, exceptions controllers.Exceptions, namespace string) *webhook.Server {
 	for _, p := range []struct {
 		path    string
 		phase   engine.Phase
@@ -266,6 +266,7 @@ func newServer(server *webhook.Server, resources *webhook.Resources, compile pol
 		server.Handle(p.path, p.failure == policy.Ignore, resources.Review(p.phase, p.failure))
 	}
 	server.Handle(webhook.PolicyValidate, false, webhook.ReviewPolicy(compile, unserved))
+	server.Handle(webhook.ExceptionValidate, true, webhook.ReviewException(exceptions.Warnings))
 	server.Handle(webhook.PolicyMutate, true, webhook.Unchanged)
 	server.Handle(webhook.VerifyMutate, true, webhook.Patch(func(object []byte) ([]byte, error) {
 		return controllers.HealthPatch(namespace, object, time.Now())

@@ -24,6 +24,8 @@ type loader struct {
 	options policy.Options
 	// changed is told of every policy that was loaded, refused or taken out of force.
 	changed func(policy.Key)
+	// exceptions are loaded before the first snapshot; nil when there are none to load.
+	exceptions *exceptionLoader
 
 	// mu covers reading a policy together with what follows from it, so that an older reading never replaces a newer one.
 	mu      sync.Mutex
@@ -78,6 +80,11 @@ func (l *loader) loadAll(ctx context.Context, reader client.Reader) error {
 	all, err := listPolicies(ctx, reader)
 	if err != nil {
 		return err
+	}
+	if l.exceptions != nil {
+		if err := l.exceptions.loadAll(ctx, reader); err != nil {
+			return err
+		}
 	}
 	for _, obj := range all {
 		l.load(ctx, obj)

@@ -8,6 +8,10 @@ package controllers
 // +kubebuilder:rbac:groups=kyverno.io,resources=clusterpolicies;policies,verbs=get;list;watch
 // +kubebuilder:rbac:groups=kyverno.io,resources=clusterpolicies/status;policies/status,verbs=patch;update
 //
+// Exceptions are read where the operator has turned them on.
+//
+// +kubebuilder:rbac:groups=kyverno.io,resources=policyexceptions,verbs=get;list;watch
+//
 // The labels of namespaces are what a namespaceSelector is about.
 //
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
@@ -16,7 +20,7 @@ package controllers
 //
 // +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=mutatingwebhookconfigurations;validatingwebhookconfigurations,verbs=create;list;watch
 // +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=mutatingwebhookconfigurations,resourceNames=kyverno-resource-mutating-webhook-cfg;kyverno-policy-mutating-webhook-cfg;kyverno-verify-mutating-webhook-cfg,verbs=get;update
-// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations,resourceNames=kyverno-resource-validating-webhook-cfg;kyverno-policy-validating-webhook-cfg,verbs=get;update
+// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations,resourceNames=kyverno-resource-validating-webhook-cfg;kyverno-policy-validating-webhook-cfg;kyverno-exception-validating-webhook-cfg,verbs=get;update
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=clusterroles,resourceNames="kyverno:webhook",verbs=get
 //
 // Reports and events say what was decided; a report is written for an object that exists.

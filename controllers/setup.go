@@ -53,6 +53,8 @@ type Options struct {
 	NoAdmissionReports bool
 	// Namespaces have to be read before the process is ready; nil when nobody needs them.
 	Namespaces *Namespaces
+	// Exceptions say which PolicyExceptions count.
+	Exceptions Exceptions
 	// Policies are how policies are compiled.
 	Policies policy.Options
 	// Store is where compiled policies go.
@@ -111,7 +113,7 @@ func (s *Set) Unserved(ctx context.Context, selectors []match.Kind) []string {
 	return out
 }
 
-// Synced tells whether every policy and every namespace has been read once: before that the process is not ready.
+// Synced tells whether every policy, every exception and every namespace has been read once: before that the process is not ready.
 func (s *Set) Synced() bool { return s.loader.store.Snapshot() != nil && s.namespaces.synced() }
 
 // LoadAll reads every policy and lets the store publish its first snapshot. The manager does that by itself, from its
@@ -140,6 +142,7 @@ func Setup(mgr ctrl.Manager, opts Options) (*Set, error) {
 		askWebhooks.add(webhooks{})
 		askStatus.add(k)
 	})
+	l.exceptions = &exceptionLoader{store: opts.Store, reader: mgr.GetCache(), exceptions: opts.Exceptions}
 	cover := &coverage{}
 	watch := &health{client: live, namespace: opts.SystemNamespace, now: opts.Now}
 	w := &webhookController{
@@ -152,6 +155,7 @@ func Setup(mgr ctrl.Manager, opts Options) (*Set, error) {
 	for _, err := range []error{
 		addPolicyController(mgr, "policy", l, everyReplica, edited()),
 		addPolicyController(mgr, "policy-status", status, leader, nil, askStatus.source()),
+		addExceptionController(mgr, l.exceptions),
 		addWebhookController(mgr, w, opts.SystemNamespace, &askWebhooks),
 		mgr.Add(&initial{loader: l, retry: time.Second}),
 		mgr.Add(opts.Certificates),

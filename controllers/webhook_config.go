@@ -18,6 +18,8 @@ const (
 	PolicyMutating     = "kyverno-policy-mutating-webhook-cfg"
 	PolicyValidating   = "kyverno-policy-validating-webhook-cfg"
 	VerifyMutating     = "kyverno-verify-mutating-webhook-cfg"
+
+	ExceptionValidating = "kyverno-exception-validating-webhook-cfg"
 )
 
 // The paths that the API server asks. Those of resources are followed by /fail or /ignore.
@@ -27,6 +29,8 @@ const (
 	PolicyMutatePath   = "/policymutate"
 	PolicyValidatePath = "/policyvalidate"
 	VerifyMutatePath   = "/verifymutate"
+
+	ExceptionValidatePath = "/exceptionvalidate"
 )
 
 // The label of everything that Signet writes and then owns.
@@ -121,6 +125,18 @@ func (b *builder) policyMutating() []admissionregistrationv1.MutatingWebhook {
 
 func (b *builder) policyValidating() []admissionregistrationv1.ValidatingWebhook {
 	w := b.validating("validate-policy.kyverno.svc", PolicyValidatePath, admissionregistrationv1.Fail, policyRules())
+	return []admissionregistrationv1.ValidatingWebhook{w}
+}
+
+// exceptionValidating warns and refuses. Nothing depends on it: an exception that does not compile has no effect, so that
+// one may be stored while nobody answers.
+func (b *builder) exceptionValidating() []admissionregistrationv1.ValidatingWebhook {
+	w := b.validating("validate-exception.kyverno.svc", ExceptionValidatePath, admissionregistrationv1.Ignore,
+		[]admissionregistrationv1.RuleWithOperations{{
+			Operations: operationTypes(match.Create | match.Update),
+			Rule: admissionregistrationv1.Rule{APIGroups: []string{"kyverno.io"}, APIVersions: []string{"v2", "v2beta1"},
+				Resources: []string{"policyexceptions"}, Scope: pointer(admissionregistrationv1.NamespacedScope)},
+		}})
 	return []admissionregistrationv1.ValidatingWebhook{w}
 }
 

@@ -73,6 +73,9 @@ func (c *webhookController) round(ctx context.Context, policies []*policy.Policy
 	if err := w.validating(ctx, PolicyValidating, b.policyValidating()); err != nil {
 		return reconcile.Result{}, err
 	}
+	if err := w.validating(ctx, ExceptionValidating, b.exceptionValidating()); err != nil {
+		return reconcile.Result{}, err
+	}
 	if err := w.mutating(ctx, PolicyMutating, b.policyMutating()); err != nil {
 		return reconcile.Result{}, err
 	}

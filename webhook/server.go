@@ -37,8 +37,11 @@ const (
 	PolicyValidate = "/policyvalidate"
 	PolicyMutate   = "/policymutate"
 	VerifyMutate   = "/verifymutate"
-	Liveness       = "/health/liveness"
-	Readiness      = "/health/readiness"
+
+	ExceptionValidate = "/exceptionvalidate"
+
+	Liveness  = "/health/liveness"
+	Readiness = "/health/readiness"
 )
 
 // Review answers one admission request. The answer's UID is set by the caller.

@@ -55,6 +55,10 @@ func decided(responses []Result) bool {
 
 // rule judges one rule: results by image, responses for the client, and the pins by JSON pointer.
 func (r *review) rule(planned *plan.Rule) (results, responses []Result, pins map[string]string) {
+	if len(planned.Exceptions) > 0 {
+		skip := []Result{skippedWhole(planned)}
+		return skip, skip, nil
+	}
 	results = r.objections(planned)
 	responses = append(responses, results...)
 	pins = map[string]string{}

@@ -46,6 +46,8 @@ type Result struct {
 	Unchanged bool
 	// Skipped is set on a skip by skipImageReferences, which warns the client.
 	Skipped bool
+	// Exceptions are the PolicyExceptions that take the rule away.
+	Exceptions []policy.Key
 	// Blocks is set on a result that blocks the request.
 	Blocks bool
 }

@@ -125,6 +125,7 @@ func (e *Engine) Review(ctx context.Context, req *Request) (*Decision, error) {
 	gathering, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
 	r := &review{engine: e, req: req, plan: p}
+	r.excepted(gathering, snapshot)
 	r.gather(gathering)
 	if r.attested {
 		// The registry of another image may have taken all of that time. What is verified is not to fail for it.

@@ -107,6 +107,17 @@ type Rule struct {
 	// Found is what the rule sees of the object.
 	Found  *Found
 	Images []RuleImage
+	// Exceptions take the rule away; it then has no images.
+	Exceptions []policy.Key
+}
+
+// Undecide says that it cannot be told whether the rule applies to the object.
+func (r *Rule) Undecide(err error) {
+	r.Err = err
+	for i := range r.Images {
+		r.HeldBefore = r.HeldBefore && r.Images[i].Image.Unchanged()
+	}
+	r.Images = nil
 }
 
 // RuleImage is one image as a rule sees it.
@@ -241,10 +252,7 @@ func (p *Plan) Add(rules []*policy.Rule) {
 			continue
 		}
 		if planned.Err != nil {
-			for i := range planned.Images {
-				planned.HeldBefore = planned.HeldBefore && planned.Images[i].Image.Unchanged()
-			}
-			planned.Images = nil
+			planned.Undecide(planned.Err)
 		}
 		p.Rules = append(p.Rules, planned)
 	}

@@ -15,6 +15,7 @@ import (
 const (
 	policyViolation = "PolicyViolation"
 	policyApplied   = "PolicyApplied"
+	policySkipped   = "PolicySkipped"
 
 	resourceBlocked = "Resource Blocked"
 	resourcePassed  = "Resource Passed"
@@ -47,6 +48,9 @@ type ruleOutcome struct {
 	status   engine.Status
 	code     reason.Code
 	messages []string
+	// exceptions are those that take the rule away, and skip is what is said of that.
+	exceptions []policy.Key
+	skip       string
 }
 
 // outcomes sums results up by rule, in order.
@@ -63,6 +67,9 @@ func outcomes(results []engine.Result) []ruleOutcome {
 		o := &out[len(out)-1]
 		if res.Status > o.status {
 			o.status, o.code = res.Status, res.Reason
+		}
+		if len(res.Exceptions) > 0 {
+			o.exceptions, o.skip = res.Exceptions, res.Message
 		}
 		if bad(res.Status) && !slices.Contains(o.messages, res.Message) {
 			o.messages = append(o.messages, res.Message)
@@ -95,6 +102,9 @@ func reviewEvents(it *item, successes bool) []event {
 		if bad(o.status) {
 			out = append(out, violation(it, object, &o)...)
 		}
+		if o.status == engine.Skip && len(o.exceptions) > 0 {
+			out = append(out, exempted(it, object, &o)...)
+		}
 	}
 	if !successes {
 		return out
@@ -123,6 +133,21 @@ func violation(it *item, object *corev1.ObjectReference, o *ruleOutcome) []event
 	}
 	return []event{e, {regarding: object, related: on, kind: e.kind, reason: e.reason, action: e.action,
 		note: note("policy "+o.rule.Policy.Name+"/"+o.rule.Name+" "+o.status.String()+": "+message, o.code)}}
+}
+
+// exempted are the events of a rule that exceptions take away: on the policy and on each exception.
+func exempted(it *item, object *corev1.ObjectReference, o *ruleOutcome) []event {
+	on := policyReference(o.rule.Policy, o.rule.Name)
+	e := event{regarding: on, related: object, kind: corev1.EventTypeNormal, reason: policySkipped, action: resourcePassed,
+		note: note(title(it)+": ["+o.rule.Name+"] skip; "+o.skip, o.code)}
+	out := []event{e}
+	for _, k := range o.exceptions {
+		about := e
+		about.regarding = &corev1.ObjectReference{APIVersion: "kyverno.io/v2", Kind: "PolicyException", Namespace: k.Namespace, Name: k.Name}
+		about.note = note(title(it)+": policy "+o.rule.Policy.Key.String()+"/"+o.rule.Name+" skip", o.code)
+		out = append(out, about)
+	}
+	return out
 }
 
 // title names the object.

@@ -93,6 +93,14 @@ func TestReviewEvents(t *testing.T) {
 				"ClusterPolicy check|Normal|PolicyApplied|Resource Passed|Pod team/web: pass [Verified]",
 			},
 		},
+		"a rule that an exception takes away is told of on both": {
+			item: item{key: pod, slot: valFail, allowed: true, results: []engine.Result{{Rule: rule, Status: engine.Skip, Reason: reason.SkippedByException,
+				Message: "rule is skipped", Exceptions: []policy.Key{{Namespace: "ops", Name: "x"}}}}},
+			want: []string{
+				"ClusterPolicy check|Normal|PolicySkipped|Resource Passed|Pod team/web: [sig] skip; rule is skipped [SkippedByException]",
+				"PolicyException ops/x|Normal|PolicySkipped|Resource Passed|Pod team/web: policy check/sig skip [SkippedByException]",
+			},
+		},
 		"a skip by the policy is no event": {
 			item:      item{key: pod, slot: valFail, allowed: true, results: []engine.Result{{Rule: rule, Image: a, Status: engine.Skip, Reason: reason.SkippedByPolicy}}},
 			successes: true,

@@ -105,11 +105,19 @@ func properties(r *engine.Result) map[string]string {
 	delete(out, "image")
 	delete(out, "digest")
 	delete(out, "path")
+	delete(out, "exceptions")
 	out["process"] = "admission review"
 	if r.Rule.Policy.Background {
 		out["process"] = "background scan"
 	}
 	out["reason"] = string(r.Reason)
+	if len(r.Exceptions) > 0 {
+		names := make([]string, len(r.Exceptions))
+		for i, k := range r.Exceptions {
+			names[i] = k.Name
+		}
+		out["exceptions"] = text(strings.Join(names, ","))
+	}
 	if r.Image == nil {
 		return out
 	}

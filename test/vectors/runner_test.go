@@ -63,6 +63,9 @@ func run(t *testing.T, v *vectors.Vector) {
 	dir := t.TempDir()
 	p := newProcess(t, v, dir, func() { v.Registry.Configure(t, server, dir) })
 	refused := p.apply(t, v.Policies)
+	if refused == "" {
+		refused = p.except(t, v.Exceptions)
+	}
 	if refused != "" || want.Refused != "" {
 		if d := cmp.Diff(want.Refused, refused); d != "" {
 			t.Error(d)
@@ -230,8 +233,36 @@ func newProcess(t *testing.T, v *vectors.Vector, dir string, configure func()) *
 	s.Handle(webhook.ValidateFail, false, resources.Review(engine.Validating, policy.Fail))
 	s.Handle(webhook.ValidateIgnore, true, resources.Review(engine.Validating, policy.Ignore))
 	s.Handle(webhook.PolicyValidate, false, webhook.ReviewPolicy(policy.Options{}, nil))
+	s.Handle(webhook.ExceptionValidate, true, webhook.ReviewException(nil))
 	p.handler = s.Handler()
 	return p
+}
+
+// except stores exceptions as a user would, and returns the denial of the first that is refused.
+func (p *process) except(t *testing.T, exceptions []string) string {
+	for _, text := range exceptions {
+		raw, err := yaml.YAMLToJSON([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp := p.post(t, webhook.ExceptionValidate, "", &admissionv1.AdmissionRequest{
+			Kind: metav1.GroupVersionKind{Group: "kyverno.io", Version: "v2", Kind: "PolicyException"}, Operation: admissionv1.Create,
+			Object: runtime.RawExtension{Raw: raw},
+		})
+		if !resp.Allowed {
+			return resp.Result.Message
+		}
+		x, err := policy.ReadException(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		compiled, errs := policy.CompileException(x)
+		if len(errs) > 0 {
+			t.Fatalf("admitted and not compiled: %v", errs)
+		}
+		p.store.PutException(compiled)
+	}
+	return ""
 }
 
 type anonymous struct{}

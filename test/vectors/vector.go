@@ -4,6 +4,7 @@
 // A vector is a txtar archive. Its comment says what it proves and which clauses; its files are:
 //
 //	policy*.yaml    the policies in force, in the order of their names
+//	exception*.yaml the PolicyExceptions in force
 //	object.yaml     the object under review; absent in vectors of refused policies
 //	old.yaml        the object before an update
 //	final.yaml      the object as another webhook leaves it between the two phases
@@ -44,6 +45,8 @@ type Vector struct {
 	// Policies are in force from the beginning, Later from after the warm object on. Each is a YAML document of a
 	// ClusterPolicy or a Policy.
 	Policies, Later []string
+	// Exceptions are PolicyExceptions in force, as YAML documents.
+	Exceptions []string
 	// Object, Old, Final and Warm are YAML documents; empty when there is none.
 	Object, Old, Final, Warm string
 	Request                  Request
@@ -93,7 +96,7 @@ func (r *Request) Duration() time.Duration {
 
 // Want is the outcome.
 type Want struct {
-	// Refused is the exact denial of the first policy that is refused; nothing else is looked at then.
+	// Refused is the exact denial of the first policy or exception that is refused; nothing else is looked at then.
 	Refused string `json:"refused"`
 	// PolicyWarnings are those of all policies, in order.
 	PolicyWarnings []string `json:"policyWarnings"`
@@ -176,6 +179,8 @@ func Parse(name string, raw []byte) (*Vector, error) {
 		switch base := strings.TrimSuffix(f.Name, ".yaml"); {
 		case strings.HasPrefix(base, "policy"):
 			v.Policies = append(v.Policies, text)
+		case strings.HasPrefix(base, "exception"):
+			v.Exceptions = append(v.Exceptions, text)
 		case strings.HasPrefix(base, "later"):
 			v.Later = append(v.Later, text)
 		case base == "object":

@@ -86,7 +86,8 @@ func serve(ctx context.Context, f *serveFlags, log logr.Logger) error {
 	if err != nil {
 		return err
 	}
-	review, err := newEngine(f, store, recorder, roots, namespaces)
+	roles := controllers.NewRoles(mgr)
+	review, err := newEngine(f, store, recorder, roots, namespaces, roles)
 	if err != nil {
 		return err
 	}
@@ -99,7 +100,7 @@ func serve(ctx context.Context, f *serveFlags, log logr.Logger) error {
 		SystemNamespace: namespace, Store: store, Policies: compile, Certificates: certificates,
 		ServicePort: int32(f.servicePort), ServerIP: f.serverIP, ServerPort: int32(f.webhookServerPort), //nolint:gosec // ports, checked
 		WebhookTimeout: int32(f.webhookTimeout), StaticWebhooks: !f.autoUpdateWebhooks, //nolint:gosec // at most 30
-		NoAdmissionReports: !f.admissionReports, Namespaces: namespaces, Exceptions: f.exceptions(),
+		NoAdmissionReports: !f.admissionReports, Namespaces: namespaces, Roles: roles, Exceptions: f.exceptions(),
 	})
 	if err != nil {
 		return err
@@ -207,7 +208,7 @@ func newRecorder(config *rest.Config, mgr manager.Manager, f *serveFlags, store 
 	}), nil
 }
 
-func newEngine(f *serveFlags, store *policy.Store, recorder *report.Recorder, roots trust.Root, namespaces engine.Namespaces) (*engine.Engine, error) {
+func newEngine(f *serveFlags, store *policy.Store, recorder *report.Recorder, roots trust.Root, namespaces engine.Namespaces, roles engine.Roles) (*engine.Engine, error) {
 	images, err := registry.New(registry.Options{
 		ConfigDir: f.registryConfigDir, AllowInsecure: f.allowInsecure, UserAgent: "signet/" + version,
 		Observe: func(r registry.Request) {
@@ -222,7 +223,7 @@ func newEngine(f *serveFlags, store *policy.Store, recorder *report.Recorder, ro
 		return nil, fmt.Errorf("--registryConfigDir: %w", err)
 	}
 	return engine.New(engine.Options{
-		Registry: images, Verifier: sigstore.New(roots), Store: store, Namespaces: namespaces,
+		Registry: images, Verifier: sigstore.New(roots), Store: store, Namespaces: namespaces, Roles: roles,
 		CacheDisabled: !f.cacheEnabled, CacheSize: f.cacheSize, CacheTTL: f.cacheTTL,
 		Timeout: time.Duration(f.webhookTimeout) * time.Second,
 	}), nil

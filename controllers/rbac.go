@@ -16,6 +16,10 @@ package controllers
 //
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch
 //
+// The roles of users are what roles and clusterRoles in match and exclude are about.
+//
+// +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=rolebindings;clusterrolebindings,verbs=get;list;watch
+//
 // Of webhook configurations only Signet's own are changed. Creating cannot be limited to names.
 //
 // +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=mutatingwebhookconfigurations;validatingwebhookconfigurations,verbs=create;list;watch

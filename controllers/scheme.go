@@ -43,16 +43,19 @@ func NewClient(config *rest.Config) (client.Client, error) {
 	return c, nil
 }
 
-// CacheOptions say what the manager's cache may hold: policies everywhere, the labels of namespaces, Signet's ConfigMap, and
-// the metadata of its webhook configurations. Secrets, leases and roles are always read from the API server, by NewClient's client.
+// CacheOptions say what the manager's cache may hold: policies everywhere, the labels of namespaces, what role
+// bindings bind while somebody needs that, Signet's ConfigMap, and
+// the metadata of its webhook configurations. Secrets, leases and roles themselves are always read from the API server, by NewClient's client.
 func CacheOptions(systemNamespace string) cache.Options {
 	managed := labels.SelectorFromSet(labels.Set{managedByLabel: managedBy})
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&v1.ClusterPolicy{}: {},
-			&v1.Policy{}:        {},
-			&corev1.Namespace{}: {Transform: onlyLabels},
+			&v1.ClusterPolicy{}:          {},
+			&v1.Policy{}:                 {},
+			&corev1.Namespace{}:          {Transform: onlyLabels},
+			&rbacv1.RoleBinding{}:        {Transform: onlyBinding},
+			&rbacv1.ClusterRoleBinding{}: {Transform: onlyBinding},
 			&corev1.ConfigMap{}: {Namespaces: map[string]cache.Config{
 				systemNamespace: {FieldSelector: fields.OneTermEqualSelector("metadata.name", configMapName)},
 			}},

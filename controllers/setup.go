@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-logr/logr"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -55,6 +56,8 @@ type Options struct {
 	Namespaces *Namespaces
 	// Exceptions say which PolicyExceptions count.
 	Exceptions Exceptions
+	// Roles are watched while a policy in force needs them; nil when nobody does.
+	Roles *Roles
 	// Policies are how policies are compiled.
 	Policies policy.Options
 	// Store is where compiled policies go.
@@ -138,7 +141,11 @@ func Setup(mgr ctrl.Manager, opts Options) (*Set, error) {
 	}
 	var askWebhooks trigger[webhooks]
 	var askStatus trigger[policy.Key]
+	follow := func() {
+		opts.Roles.want(logr.NewContext(context.Background(), mgr.GetLogger()), needRoles(opts.Store.Snapshot()))
+	}
 	l := newLoader(opts.Store, mgr.GetCache(), opts.Policies, func(k policy.Key) {
+		follow()
 		askWebhooks.add(webhooks{})
 		askStatus.add(k)
 	})
@@ -166,6 +173,13 @@ func Setup(mgr ctrl.Manager, opts Options) (*Set, error) {
 		}
 	}
 	return &Set{loader: l, namespaces: opts.Namespaces, kinds: &kinds{client: disco, now: opts.Now}}, nil
+}
+
+// needRoles tells whether a policy in force asks for the roles of users.
+func needRoles(s *policy.Snapshot) bool {
+	return s != nil && slices.ContainsFunc(s.Policies(), func(p *policy.Policy) bool {
+		return slices.ContainsFunc(p.Rules, (*policy.Rule).NeedsRoles)
+	})
 }
 
 // who runs a controller.

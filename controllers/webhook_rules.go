@@ -132,7 +132,7 @@ func excluded(rule *policy.Rule, k *kinds) []exclusion {
 	var out []exclusion
 	for i := range rule.Filter.Exclude.Any {
 		f := &rule.Filter.Exclude.Any[i]
-		if f.Selector != nil || f.NamespaceSelector != nil || len(f.Names)+len(f.Namespaces)+len(f.Annotations)+len(f.Subjects) > 0 {
+		if f.Selector != nil || f.NamespaceSelector != nil || len(f.Names)+len(f.Namespaces)+len(f.Annotations)+len(f.Subjects)+len(f.Roles)+len(f.ClusterRoles) > 0 {
 			continue
 		}
 		x := exclusion{operations: cmp.Or(f.Operations, validatingOperations)}

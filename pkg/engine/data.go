@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 
 	"github.com/signet-policy/signet/pkg/expr"
 	"github.com/signet-policy/signet/pkg/plan"
@@ -38,8 +39,27 @@ func (d *data) request() map[string]any {
 		"userInfo": map[string]any{"username": a.User.Name, "groups": a.User.Groups},
 		"object":   object(req.Object),
 	}
+	if d.review.readsRoles() {
+		// Without an answer the fields are missing, which no expression passes over.
+		if bound, err := a.Roles.Roles(); err == nil {
+			out["roles"], out["clusterRoles"] = list(bound.Roles), list(bound.ClusterRoles)
+		}
+	}
 	if req.Old != nil {
 		out["operation"], out["oldObject"] = "UPDATE", object(req.Old)
+	}
+	return out
+}
+
+// readsRoles tells whether a rule of the request reads the roles of its user.
+func (r *review) readsRoles() bool {
+	return r.req.Attributes.Roles != nil && slices.ContainsFunc(r.plan.Rules, func(p plan.Rule) bool { return p.Rule.NeedsRoles() })
+}
+
+func list(texts []string) []any {
+	out := make([]any, len(texts))
+	for i, s := range texts {
+		out[i] = s
 	}
 	return out
 }

@@ -43,6 +43,8 @@ type Options struct {
 	Timeout time.Duration
 	// Namespaces knows the labels of namespaces; without it, rules that need some are errors.
 	Namespaces Namespaces
+	// Roles knows what is bound to users; without it, rules that need their roles are errors.
+	Roles Roles
 }
 
 // Engine reviews requests. It is safe for concurrent use.
@@ -113,10 +115,14 @@ func (e *Engine) Review(ctx context.Context, req *Request) (*Decision, error) {
 		lookup := &namespaceLabels{source: e.opts.Namespaces, ctx: ctx, budget: e.budget(req, nil), name: req.Attributes.Namespace}
 		req.Attributes.NamespaceLabels = lookup
 	}
+	if e.opts.Roles != nil {
+		req.Attributes.Roles = &userRoles{source: e.opts.Roles, ctx: ctx, budget: e.budget(req, nil), user: req.Attributes.User}
+	}
 	in.Old, in.OldAttributes = req.Old, before(req)
 	p := plan.Read(&in)
 	rules := e.rules(snapshot, req, p)
 	askNamespace(rules, req)
+	askRoles(rules, req)
 	if len(rules) == 0 {
 		return e.unmatched(req), nil
 	}

@@ -18,12 +18,25 @@ type Attributes struct {
 	User                User
 	// NamespaceLabels gives the labels of Namespace; nil when there is nobody to ask.
 	NamespaceLabels NamespaceLabels
+	// Roles gives what is bound to User; nil when there is nobody to ask.
+	Roles Roles
 }
 
 // User is who makes a request.
 type User struct {
 	Name   string
 	Groups []string
+}
+
+// Roles finds out the roles of one user. It may be asked several times and has to give the same answer each time.
+type Roles interface {
+	Roles() (Bound, error)
+}
+
+// Bound are the roles that bindings give to a user: roles as namespace:name, and the names of cluster roles, those that
+// are bound within one namespace included.
+type Bound struct {
+	Roles, ClusterRoles []string
 }
 
 // NamespaceLabels finds out the labels of one namespace. It may be asked several times and has to give the same answer
@@ -112,6 +125,24 @@ func (a *Attributes) namespaceLabels() (Texts, error) {
 }
 
 var errNobody = errors.New("there is no cluster to ask")
+
+// bound are the roles of the user.
+func (a *Attributes) bound() (Bound, error) {
+	bound, err := Bound{}, errNobody
+	if a.Roles != nil {
+		bound, err = a.Roles.Roles()
+	}
+	if err != nil {
+		return Bound{}, fmt.Errorf("failed to look up the roles of user %.253s: %w", a.User.Name, err)
+	}
+	return bound, nil
+}
+
+// RolesKnown is the error of looking up the user's roles, if there is one.
+func (a *Attributes) RolesKnown() error {
+	_, err := a.bound()
+	return err
+}
 
 // InNamespace tells whether the selector selects the labels of the namespace. The error is that of getting them.
 func (a *Attributes) InNamespace(selector *Selector) (bool, error) {

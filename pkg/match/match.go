@@ -29,10 +29,12 @@ type Resource struct {
 	// Selector is about the object's labels, NamespaceSelector about those of its namespace; nil for none.
 	Selector, NamespaceSelector *Selector
 	Subjects                    []Subject
+	// Roles are namespace:name, with wildcards as everywhere.
+	Roles, ClusterRoles []wildcard.Pattern
 }
 
 // Matches tells whether the request falls under match and not under exclude. The error is that of the labels of the
-// request's namespace; it is there only if the answer depends on them.
+// request's namespace, or of the user's roles; it is there only if the answer depends on them.
 func (f *Filter) Matches(a *Attributes) (bool, error) {
 	matched, err := f.Match.holds(a)
 	if !matched && err == nil {
@@ -52,9 +54,18 @@ func (f *Filter) Matches(a *Attributes) (bool, error) {
 
 // NeedsNamespace tells whether an answer may depend on the labels of the namespace.
 func (f *Filter) NeedsNamespace() bool {
+	return f.some(func(r *Resource) bool { return r.NamespaceSelector != nil })
+}
+
+// NeedsRoles tells whether an answer may depend on the roles of the user.
+func (f *Filter) NeedsRoles() bool {
+	return f.some(func(r *Resource) bool { return len(r.Roles)+len(r.ClusterRoles) > 0 })
+}
+
+func (f *Filter) some(is func(*Resource) bool) bool {
 	for _, list := range [...][]Resource{f.Match.Any, f.Match.All, f.Exclude.Any, f.Exclude.All} {
 		for i := range list {
-			if list[i].NamespaceSelector != nil {
+			if is(&list[i]) {
 				return true
 			}
 		}
@@ -91,7 +102,8 @@ func (b *Block) holds(a *Attributes) (bool, error) {
 	return true, nil
 }
 
-// holds looks at the namespace's labels last: they are what may take long to get, or not be had at all.
+// holds looks at the user's roles and the namespace's labels last: they are what may take long to get, or not be had at
+// all. What is known not to hold does not hold whatever they are.
 func (r *Resource) holds(a *Attributes) (bool, error) {
 	switch {
 	case len(r.Kinds) > 0 && !anyKind(r.Kinds, a),
@@ -102,14 +114,36 @@ func (r *Resource) holds(a *Attributes) (bool, error) {
 		!allAnnotations(r.Annotations, a.Annotations),
 		r.Selector != nil && !r.Selector.Matches(a.Labels):
 		return false, nil
-	case r.NamespaceSelector == nil:
-		return true, nil
 	}
-	labels, err := a.namespaceLabels()
-	if err != nil {
-		return false, err
+	var unknown error
+	if len(r.Roles)+len(r.ClusterRoles) > 0 {
+		bound, err := a.bound()
+		switch {
+		case err != nil:
+			unknown = err
+		case len(r.Roles) > 0 && !anyOf(r.Roles, bound.Roles), len(r.ClusterRoles) > 0 && !anyOf(r.ClusterRoles, bound.ClusterRoles):
+			return false, nil
+		}
 	}
-	return r.NamespaceSelector.Matches(labels), nil
+	if r.NamespaceSelector != nil {
+		labels, err := a.namespaceLabels()
+		switch {
+		case err != nil:
+			unknown = err
+		case !r.NamespaceSelector.Matches(labels):
+			return false, nil
+		}
+	}
+	return unknown == nil, unknown
+}
+
+func anyOf(patterns []wildcard.Pattern, texts []string) bool {
+	for _, text := range texts {
+		if wildcard.Any(patterns, text) {
+			return true
+		}
+	}
+	return false
 }
 
 func anyKind(kinds []Kind, a *Attributes) bool {

@@ -12,6 +12,7 @@ import (
 
 	v1 "github.com/signet-policy/signet/api/v1"
 	"github.com/signet-policy/signet/pkg/match"
+	"github.com/signet-policy/signet/pkg/wildcard"
 )
 
 // block compiles a match or exclude block.
@@ -48,14 +49,6 @@ func emptyFilter(f *v1.ResourceFilter) bool {
 // filter compiles one resource filter. What of it is not usable is an error and left out.
 func (c *compiler) filter(in *v1.ResourceFilter, path *field.Path, matching bool) match.Resource {
 	r, at := &in.Resources, path.Child("resources")
-	for _, f := range []struct {
-		path *field.Path
-		set  bool
-	}{{path.Child("roles"), len(in.Roles) > 0}, {path.Child("clusterRoles"), len(in.ClusterRoles) > 0}} {
-		if f.set {
-			c.notYet(f.path)
-		}
-	}
 	var out match.Resource
 	switch {
 	case emptyFilter(in):
@@ -90,6 +83,13 @@ func (c *compiler) filter(in *v1.ResourceFilter, path *field.Path, matching bool
 	out.Selector = c.selector(at.Child("selector"), r.Selector)
 	out.NamespaceSelector = c.selector(at.Child("namespaceSelector"), r.NamespaceSelector)
 	out.Subjects = c.subjects(path.Child("subjects"), in.Subjects)
+	out.Roles = c.roles(path.Child("roles"), in.Roles)
+	out.ClusterRoles = c.roles(path.Child("clusterRoles"), in.ClusterRoles)
+	for i, s := range in.Roles {
+		if !strings.ContainsAny(s, ":*") {
+			c.warn("%s: %q matches no role: a role is written <namespace>:<name>", path.Child("roles").Index(i), s)
+		}
+	}
 	if own := c.out.Namespace; own != "" && matching {
 		for i, ns := range r.Namespaces {
 			if ns != own {
@@ -160,6 +160,14 @@ func (c *compiler) selector(path *field.Path, in *metav1.LabelSelector) *match.S
 // userInBackground begins the refusal of everything that asks who makes a request in a policy for background scans, in
 // which nobody does.
 const userInBackground = "only select variables are allowed in background mode. Set spec.background=false, because a background scan knows no user"
+
+// roles compiles names of roles, for which the same holds as for subjects.
+func (c *compiler) roles(path *field.Path, list []string) []wildcard.Pattern {
+	if len(list) > 0 && isTrue(c.spec.Background) {
+		c.errs = append(c.errs, field.Forbidden(path, userInBackground))
+	}
+	return c.wildcards(path, list)
+}
 
 func (c *compiler) subjects(path *field.Path, list []rbacv1.Subject) []match.Subject {
 	if len(list) > 0 && isTrue(c.spec.Background) {

@@ -60,10 +60,12 @@ func (c *compiler) rule(in *v1.Rule, path *field.Path, fallback actions) {
 			out.Kinds = append(out.Kinds, b[i].Kinds...)
 		}
 	}
+	out.needsRoles = out.Filter.NeedsRoles()
 	out.needsNamespace = out.Filter.NeedsNamespace() || fallback.needNamespace()
 	for i := range in.VerifyImages {
 		e := c.entry(&in.VerifyImages[i], path.Child("verifyImages").Index(i), in.Name, fallback)
 		out.Entries = append(out.Entries, e)
+		out.readsRoles = out.readsRoles || e.readsRoles()
 		if e.action == Enforce || out.action == 0 {
 			out.action = e.action
 		}

@@ -6,6 +6,7 @@ package policy
 
 import (
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
 
@@ -115,6 +116,8 @@ type Rule struct {
 	action         Action // of the entries; 0 when none has one
 	fallback       actions
 	needsNamespace bool
+	needsRoles     bool
+	readsRoles     bool // in variables
 }
 
 // actions is the policy-wide part of a rule's effective action.
@@ -169,10 +172,13 @@ func (r *Rule) Action(a *match.Attributes) Action {
 // NeedsNamespace tells whether what the rule says may depend on the labels of the request's namespace.
 func (r *Rule) NeedsNamespace() bool { return r.needsNamespace }
 
+// NeedsRoles tells whether what the rule says may depend on the roles of the request's user.
+func (r *Rule) NeedsRoles() bool { return r.needsRoles || r.readsRoles }
+
 // Undecided says why it cannot be told whether the rule is about the request, or with which action: the labels of the
-// namespace cannot be had. It is nil for a rule of which that can be told without them.
+// namespace or the roles of the user cannot be had. It is nil for a rule of which that can be told without them.
 func (r *Rule) Undecided(a *match.Attributes) error {
-	if !r.needsNamespace {
+	if !r.needsNamespace && !r.NeedsRoles() {
 		return nil
 	}
 	if _, err := r.Filter.Matches(a); err != nil {
@@ -182,7 +188,12 @@ func (r *Rule) Undecided(a *match.Attributes) error {
 	for _, e := range r.Entries {
 		depends = depends || e.action == 0 && e.MutateDigest
 	}
-	if r.Broken != "" || !depends { // a broken rule refuses, whatever its action
+	if r.readsRoles && r.Broken == "" {
+		if err := a.RolesKnown(); err != nil {
+			return err
+		}
+	}
+	if r.Broken != "" || !depends || !r.needsNamespace { // a broken rule refuses, whatever its action
 		return nil
 	}
 	_, err := r.fallback.of(a)
@@ -222,6 +233,21 @@ func (e *Entry) Action(a *match.Attributes) Action {
 	}
 	action, _ := e.fallback.of(a)
 	return action
+}
+
+// readsRoles tells whether a condition of the entry reads the roles of the user.
+func (e *Entry) readsRoles() bool {
+	if e.Deny != nil && ReadsRoles(e.Deny.Conditions.Variables()) {
+		return true
+	}
+	return slices.ContainsFunc(e.Conditions, func(c *expr.Conditions) bool { return ReadsRoles(c.Variables()) })
+}
+
+// ReadsRoles tells whether one of these expressions reads the roles of the user.
+func ReadsRoles(expressions []string) bool {
+	return slices.ContainsFunc(expressions, func(s string) bool {
+		return strings.Contains(s, "request.roles") || strings.Contains(s, "request.clusterRoles")
+	})
 }
 
 // Judges tells whether the entry looks at an image, and whether it skips it.

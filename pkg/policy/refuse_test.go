@@ -188,9 +188,6 @@ func TestNotEvaluated(t *testing.T) {
 	for path, text := range map[string]string{
 		rule + "context":                              in("    match:", "    context: [{name: a, variable: {value: 1}}]\n    match:"),
 		rule + "preconditions":                        in("    match:", "    preconditions: {all: []}\n    match:"),
-		rule + "match.any[0].roles":                   in("{resources:", "{roles: [a], resources:"),
-		rule + "match.any[0].clusterRoles":            in("{resources:", "{clusterRoles: [a], resources:"),
-		rule + "exclude.all[0].clusterRoles":          in("    match:", "    exclude: {all: [{clusterRoles: [a]}]}\n    match:"),
 		"spec.webhookConfiguration.matchConditions":   in("  rules:", "  webhookConfiguration: {matchConditions: [{name: a, expression: \"true\"}]}\n  rules:"),
 		entry + "type":                                entries(t, `{imageReferences: ["*"], type: Notary}`),
 		entry + "imageRegistryCredentials":            entries(t, `{imageReferences: ["*"], imageRegistryCredentials: {secrets: [a]}}`),

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"sync"
 	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
 // NeedLeaderElection is false: every replica publishes what it reviewed.
@@ -104,6 +106,8 @@ func (r *Recorder) process(ctx context.Context, key objectKey, final bool) {
 	ctx, cancel := context.WithTimeout(ctx, writeTime)
 	defer cancel()
 	err := r.write(ctx, key, p, last)
+	forbidden := apierrors.IsForbidden(err) // as for kinds of custom resources that nobody let this account read
+	last = last || forbidden
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -113,7 +117,10 @@ func (r *Recorder) process(ctx context.Context, key objectKey, final bool) {
 	}
 	if err == nil || last {
 		delete(r.pending, key)
-		if err != nil {
+		switch {
+		case forbidden:
+			r.o.Logger.Info("No policy report, the permission is missing", "kind", key.kind, "namespace", key.namespace, "name", key.name, "error", err.Error())
+		case err != nil:
 			r.o.Logger.Error(err, "Gave up a policy report", "kind", key.kind, "namespace", key.namespace, "name", key.name)
 		}
 		return

@@ -225,7 +225,7 @@ func newProcess(t *testing.T, v *vectors.Vector, dir string, configure func()) *
 		}
 	}
 	p := &process{store: policy.NewStore(), failure: map[policy.Key]policy.FailurePolicy{}}
-	e := engine.New(engine.Options{Registry: client, Verifier: sigstore.New(source), Store: p.store, Namespaces: &v.Request})
+	e := engine.New(engine.Options{Registry: client, Verifier: sigstore.New(source), Store: p.store, Namespaces: &v.Request, Roles: &v.Request})
 	resources := &webhook.Resources{Engine: e, Record: func(r *webhook.Reviewed) { p.reviewed = append(p.reviewed, r) }}
 	s := webhook.NewServer("", nil, func() error { return nil }, logr.Discard())
 	s.Handle(webhook.MutateFail, false, resources.Review(engine.Mutating, policy.Fail))

@@ -34,6 +34,7 @@ import (
 	"golang.org/x/tools/txtar"
 	"sigs.k8s.io/yaml"
 
+	"github.com/signet-policy/signet/pkg/match"
 	"github.com/signet-policy/signet/testdata/corpus"
 )
 
@@ -68,6 +69,11 @@ type Request struct {
 	// User and Groups are who makes the request; empty for somebody without a name.
 	User   string   `json:"user"`
 	Groups []string `json:"groups"`
+	// Roles (namespace:name) and ClusterRoles are what is bound to the user.
+	Roles        []string `json:"roles"`
+	ClusterRoles []string `json:"clusterRoles"`
+	// RolesDown is why no roles can be had; empty when they can.
+	RolesDown string `json:"rolesDown"`
 	// Namespaces are the namespaces that exist, with their labels.
 	Namespaces map[string]map[string]string `json:"namespaces"`
 	// NamespacesDown is why no labels of namespaces can be had; empty when they can.
@@ -84,6 +90,14 @@ func (r *Request) Labels(_ context.Context, name string) (map[string]string, err
 		return nil, fmt.Errorf("namespaces %q not found", name)
 	}
 	return labels, nil
+}
+
+// Of are the roles of the user.
+func (r *Request) Of(context.Context, match.User) (match.Bound, error) {
+	if r.RolesDown != "" {
+		return match.Bound{}, errors.New(r.RolesDown)
+	}
+	return match.Bound{Roles: r.Roles, ClusterRoles: r.ClusterRoles}, nil
 }
 
 // Duration is the timeout.

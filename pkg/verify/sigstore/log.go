@@ -1,6 +1,7 @@
 package sigstore
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
@@ -191,7 +192,12 @@ func (v *Verifier) verifyEntry(s *signed, a *verify.Attestor, who *signer, c *ch
 	}
 	name := signerContent{signer: who}
 	if entry.IsRekorV2() {
-		// The library compares hashes there, made over what the entry names; that this is the signer is checked here.
+		// The library compares hashes there, made over what the entry names; that this is the signer is checked here. It
+		// does not compare them under a checkpoint of the first form, whose origin is a name and a tree's number: no
+		// log of the second form has one, and it would make any entry of the log one for this signature.
+		if strings.ContainsAny(checkpointOrigin(e), " \t") || !bytes.Equal(entry.Signature(), s.signature) {
+			return nil, errors.New("the entry is not one of its log for this signature")
+		}
 		logged := entry.PublicKey()
 		if !name.CompareKey(logged, nil) {
 			return nil, errors.New("the entry is for another signer")
@@ -231,11 +237,17 @@ func (v *Verifier) validAt(log *root.TransparencyLog, entry *tlog.Entry, stamps 
 	return nil
 }
 
+// checkpointOrigin is the first line of an entry's checkpoint; empty when there is none.
+func checkpointOrigin(e *protorekor.TransparencyLogEntry) string {
+	origin, _, _ := strings.Cut(e.GetInclusionProof().GetCheckpoint().GetEnvelope(), "\n")
+	return origin
+}
+
 // keyedLog finds the attestor's log key that the entry names. Rekor v1 names a key by the hash of its PKIX form; Rekor v2
 // by a hash over the log's origin too, which is taken from the entry's checkpoint: the key is the trust anchor, and the
 // checkpoint, origin included, is signed by it.
 func keyedLog(keys []crypto.PublicKey, e *protorekor.TransparencyLogEntry) *root.TransparencyLog {
-	origin, _, _ := strings.Cut(e.GetInclusionProof().GetCheckpoint().GetEnvelope(), "\n")
+	origin := checkpointOrigin(e)
 	for _, key := range keys {
 		der, err := x509.MarshalPKIXPublicKey(key)
 		if err != nil {

@@ -140,7 +140,7 @@ func digestPins(patches []engine.Patch) []string {
 }
 
 // A-86: each image is judged by its own statements: in every order, at the same time, from the cache.
-func TestConditionsPerImage(t *testing.T) {
+func TestA86ConditionsPerImage(t *testing.T) {
 	t.Parallel()
 	f, n := notarized(t, clusterPolicy("p", "", attests("*", `[{all: [{key: "{{ att.name }}", operator: Equals, value: "{{ image.name }}"}]}]`, "")))
 	var images []string

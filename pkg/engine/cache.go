@@ -27,13 +27,17 @@ type proofs struct {
 
 func newProofs(size int, ttl time.Duration) *proofs {
 	p := &proofs{}
+	ttl = max(ttl, time.Microsecond) // the library divides it
 	p.lru = expirable.NewLRU(size, func(_ string, proof *verify.Proof) { p.bytes.Add(-weight(proof)) }, ttl)
 	return p
 }
 
-// get returns what is remembered, nil for nothing.
+// get returns what is remembered, nil for nothing and for what a certificate's end has overtaken.
 func (p *proofs) get(key string) *verify.Proof {
-	proof, _ := p.lru.Get(key)
+	proof, ok := p.lru.Get(key)
+	if !ok || !proof.Until.IsZero() && time.Now().After(proof.Until) {
+		return nil
+	}
 	return proof
 }
 

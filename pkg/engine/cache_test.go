@@ -15,7 +15,7 @@ import (
 
 // VI 3.6(3), 6.3(2), T-001, A-71, seed 40: one resolution for all entries, rules and policies of a request, one look at
 // what is attached, and one digest in everything that is said.
-func TestOneResolution(t *testing.T) {
+func TestA71OneResolution(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, engine.Options{},
 		"metadata: {name: p}\nspec:\n  rules:\n"+rule("a", by("*", "Enforce", "", "$cosign"), by("r.io/*", "Enforce", "", "$cosign", "$other"))+rule("b", by("*", "Enforce", "", "$other")),
@@ -76,7 +76,7 @@ func TestCache(t *testing.T) {
 			t.Errorf("%+v", d)
 		}
 	})
-	t.Run("tag moved", func(t *testing.T) {
+	t.Run("A-70 tag moved", func(t *testing.T) {
 		t.Parallel()
 		f := setup(t, "")
 		f.tags["r.io/a:1"] = f.tags["r.io/u:1"]
@@ -84,7 +84,7 @@ func TestCache(t *testing.T) {
 			t.Errorf("%+v", d)
 		}
 	})
-	t.Run("same digest elsewhere", func(t *testing.T) {
+	t.Run("A-41 same digest elsewhere", func(t *testing.T) {
 		t.Parallel()
 		f := setup(t, "")
 		f.tags["r.io/copy:1"] = f.tags["r.io/a:1"]
@@ -121,7 +121,7 @@ func TestCache(t *testing.T) {
 			t.Errorf("%d verifications", f.called("verify"))
 		}
 	})
-	t.Run("another key", func(t *testing.T) {
+	t.Run("A-41 another key", func(t *testing.T) {
 		t.Parallel()
 		f := setup(t, "")
 		f.put(t, clusterPolicy("p", "", by("*", "Enforce", "", "$other")))
@@ -129,7 +129,7 @@ func TestCache(t *testing.T) {
 			t.Error("allowed by the verdict of the old key")
 		}
 	})
-	t.Run("another trust root", func(t *testing.T) {
+	t.Run("A-41 another trust root", func(t *testing.T) {
 		t.Parallel()
 		f := setup(t, "")
 		f.generation = "2"
@@ -138,7 +138,7 @@ func TestCache(t *testing.T) {
 			t.Errorf("%d verifications", f.called("verify"))
 		}
 	})
-	t.Run("failures are not kept", func(t *testing.T) {
+	t.Run("A-41 failures are not kept", func(t *testing.T) {
 		t.Parallel()
 		f := setup(t, "")
 		d := f.tags["r.io/u:1"]

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"sigs.k8s.io/yaml"
 
@@ -38,6 +39,7 @@ type world struct {
 	onOpen     func()
 	onVerify   func(ctx context.Context)
 	generation string
+	until      time.Time // when signatures are no longer proved
 }
 
 func newWorld() *world {
@@ -140,10 +142,14 @@ func (w *world) Verify(ctx context.Context, _ image.Pinned, c *verify.Candidate,
 	if verify.KeyHint(keys[0]) != verify.KeyHint(a.Key) {
 		return nil, reason.New(reason.BadSignature, "invalid signature when validating ASN.1 encoded signature")
 	}
-	return &verify.Signature{}, nil
+	return &verify.Signature{Until: w.until}, nil
 }
 
-func (w *world) Generation() string { return w.generation }
+func (w *world) Generation() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.generation
+}
 
 // fixture is an engine over a world.
 type fixture struct {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -46,8 +47,9 @@ type verdict struct {
 	cached bool
 	// statements are the verified ones that conditions read.
 	statements []verify.Statement
-	// partial verdicts are not remembered.
+	// partial verdicts are not remembered, and others not beyond until, if that is not zero.
 	partial bool
+	until   time.Time
 }
 
 // job is one requirement to judge.
@@ -208,8 +210,9 @@ func (r *review) shared(ctx context.Context, img image.Pinned, req *verify.Requi
 			ctx, cancel := detach(ctx)
 			defer cancel()
 			v := r.verify(ctx, img, req)
-			if v.err == nil && !v.partial {
-				r.engine.proofs.add(key, &verify.Proof{Image: img, Statements: v.statements})
+			// Another trust root that came meanwhile may be the one that it was verified by.
+			if v.err == nil && !v.partial && r.engine.cacheKey(img, req) == key {
+				r.engine.proofs.add(key, &verify.Proof{Image: img, Statements: v.statements, Until: v.until})
 			}
 			return v, nil
 		})
@@ -250,7 +253,7 @@ func (r *review) verify(ctx context.Context, img image.Pinned, req *verify.Requi
 		if proof == nil || proof.Image.Digest() != img.Digest() {
 			return verdict{err: reason.New(reason.InternalError, "the verification proved another image")}
 		}
-		return verdict{statements: proof.Statements, partial: proof.Partial}
+		return verdict{statements: proof.Statements, partial: proof.Partial, until: proof.Until}
 	}
 	cause := reason.Of(err)
 	if cause.Code != reason.Unsigned && !errors.Is(err, verify.ErrNothingFound) || img.Ref().RawDigest() == "" {

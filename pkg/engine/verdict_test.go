@@ -16,7 +16,7 @@ import (
 )
 
 // VI 6.3(5), A-85, seed 38: the worst of the entries, in every order; the digest is pinned by the one that passed.
-func TestWorstEntry(t *testing.T) {
+func TestA85WorstEntry(t *testing.T) {
 	t.Parallel()
 	pass, fail := by("*", "Audit", "", "$cosign"), by("*", "Audit", "", "$other")
 	bare := by("*", "Audit", ", required: false, verifyDigest: false")
@@ -62,7 +62,7 @@ func TestWorstEntry(t *testing.T) {
 }
 
 // VI 3.8(1), (2), 6.14(1), A-80, seeds 9 and 10: errors follow the failure policy, violations the action.
-func TestBlocking(t *testing.T) {
+func TestA80Blocking(t *testing.T) {
 	t.Parallel()
 	unreachable := &reason.Error{Code: reason.RegistryUnavailable, Unreachable: true, Text: "no connection"}
 	answered := reason.New(reason.RegistryUnavailable, "503 Service Unavailable")
@@ -263,7 +263,7 @@ func TestInvalid(t *testing.T) {
 }
 
 // VI 4.2(2), A-90, SEC 7: an object that cannot be read or that holds too many images.
-func TestUnreadable(t *testing.T) {
+func TestA90Unreadable(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, engine.Options{}, clusterPolicy("a", "", by("r.io/*", "Audit", "", "$cosign")))
 	req := pod(engine.Mutating)
@@ -284,7 +284,7 @@ func TestUnreadable(t *testing.T) {
 }
 
 // A stored policy that cannot be evaluated refuses what it matches.
-func TestBroken(t *testing.T) {
+func TestA81Broken(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, engine.Options{})
 	p := f.put(t, clusterPolicy("a", "", by("r.io/*", "Enforce", "", "$cosign")))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/reason"
@@ -39,7 +40,7 @@ func Evaluate(ctx context.Context, v Verifier, f Fetcher, img image.Pinned, req 
 		}
 	}
 	if len(failed) == 0 {
-		return &Proof{Image: img, Signatures: e.proved, Statements: e.stated, Partial: e.partial}, nil
+		return &Proof{Image: img, Signatures: e.proved, Statements: e.stated, Partial: e.partial, Until: first(e.proved)}, nil
 	}
 	result := worst(failed)
 	if result.Code == reason.AttestationMissing && e.nothing() {
@@ -47,6 +48,16 @@ func Evaluate(ctx context.Context, v Verifier, f Fetcher, img image.Pinned, req 
 		return nil, result
 	}
 	return nil, seal(result)
+}
+
+// first is when the first of the signatures ends that end at all.
+func first(signatures []*Signature) (until time.Time) {
+	for _, s := range signatures {
+		if !s.Until.IsZero() && (until.IsZero() || s.Until.Before(until)) {
+			until = s.Until
+		}
+	}
+	return until
 }
 
 // maxNesting bounds attestor sets within attestor sets.

@@ -131,10 +131,10 @@ func TestEvaluate(t *testing.T) {
 		unreachable  bool
 		text         string
 	}{
-		"one of one":             {sets: []verify.Set{set(1, "good")}, attached: signedBy("good")},
-		"count 1 of bad, good":   {sets: []verify.Set{set(1, "bad", "good")}, attached: signedBy("good")},
-		"same word, two entries": {sets: []verify.Set{set(2, "good", "good")}, attached: signedBy("good")},
-		"one entry counts once": {
+		"one of one":                  {sets: []verify.Set{set(1, "good")}, attached: signedBy("good")},
+		"count 1 of bad, good":        {sets: []verify.Set{set(1, "bad", "good")}, attached: signedBy("good")},
+		"A-25 same word, two entries": {sets: []verify.Set{set(2, "good", "good")}, attached: signedBy("good")},
+		"A-25 one entry counts once": {
 			sets: []verify.Set{set(2, "good", "bad")}, attached: signedBy("good", "good"), code: reason.BadSignature,
 			text: path1 + "no matching signatures: not signed by bad\n not signed by bad",
 		},
@@ -142,7 +142,7 @@ func TestEvaluate(t *testing.T) {
 			sets: []verify.Set{set(2, "bad", "good")}, attached: signedBy("good"), code: reason.BadSignature,
 			text: path0 + "no matching signatures: not signed by bad",
 		},
-		"no count of bad, good": {
+		"A-25 no count of bad, good": {
 			sets: []verify.Set{set(0, "bad", "good", "worse")}, attached: signedBy("good"), code: reason.BadSignature,
 			text: path0 + "no matching signatures: not signed by bad; .attestors[0].entries[2].keys: no matching signatures: not signed by worse",
 		},
@@ -164,9 +164,9 @@ func TestEvaluate(t *testing.T) {
 			sets: []verify.Set{set(1, "x"), set(1, "y")}, attached: signedBy("a"), code: reason.BadSignature,
 			text: path0 + "no matching signatures: not signed by x; " + path0 + "no matching signatures: not signed by y",
 		},
-		"no sets":     {attached: signedBy("a"), code: reason.InternalError, text: "a requirement without attestors proves nothing"},
-		"empty set":   {sets: []verify.Set{{}}, attached: signedBy("a"), code: reason.InternalError},
-		"empty entry": {sets: []verify.Set{{Count: 1, Entries: []verify.Entry{{Path: "p"}}}}, attached: signedBy("a"), code: reason.InternalError},
+		"A-81 no sets":     {attached: signedBy("a"), code: reason.InternalError, text: "a requirement without attestors proves nothing"},
+		"A-81 empty set":   {sets: []verify.Set{{}}, attached: signedBy("a"), code: reason.InternalError},
+		"A-81 empty entry": {sets: []verify.Set{{Count: 1, Entries: []verify.Entry{{Path: "p"}}}}, attached: signedBy("a"), code: reason.InternalError},
 
 		"a statement is no signature": {
 			sets: []verify.Set{set(1, "good")}, code: reason.Unsigned, text: path0 + "no signatures found",
@@ -204,8 +204,8 @@ func TestEvaluate(t *testing.T) {
 			sets: []verify.Set{set(1, "good")}, code: reason.DigestMismatch, text: path0 + "no matching signatures: lies",
 			attached: with(signedBy("junk"), func(a *image.Attached) { a.Artifacts[0].Err = reason.New(reason.DigestMismatch, "lies") }),
 		},
-		"a panic rejects one candidate": {sets: []verify.Set{set(1, "good")}, attached: signedBy("panic", "good")},
-		"a panic alone": {
+		"T-061 a panic rejects one candidate": {sets: []verify.Set{set(1, "good")}, attached: signedBy("panic", "good")},
+		"T-061 a panic alone": {
 			sets: []verify.Set{set(1, "good")}, attached: signedBy("panic"), code: reason.BadSignature,
 			text: path0 + "no matching signatures: malformed signature",
 		},
@@ -361,8 +361,8 @@ func TestEvaluateRepositories(t *testing.T) {
 	})
 }
 
-// TestEvaluateFlood has more candidates than are verified.
-func TestEvaluateFlood(t *testing.T) {
+// TestT071EvaluateFlood has more candidates than are verified.
+func TestT071EvaluateFlood(t *testing.T) {
 	t.Parallel()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

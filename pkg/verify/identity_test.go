@@ -19,8 +19,8 @@ func identity(t testing.TB, text verify.IdentityText) verify.Identity {
 	return id
 }
 
-// TestNearMisses says what patterns match that look alike.
-func TestNearMisses(t *testing.T) {
+// TestA33NearMisses says what patterns match that look alike.
+func TestA33NearMisses(t *testing.T) {
 	t.Parallel()
 	const workflow = "https://github.com/acme/app/.github/workflows/release.yml@refs/heads/main"
 	subject := func(s string) verify.IdentityText { return verify.IdentityText{Subject: s} }

@@ -7,6 +7,7 @@ import (
 	"crypto"
 	"crypto/x509"
 	"errors"
+	"time"
 
 	"github.com/signet-policy/signet/pkg/image"
 )
@@ -114,6 +115,9 @@ type Signature struct {
 	Place string
 	// Certified is what the verified certificate says about the signer; nil where only a key was asked for.
 	Certified *Certified
+	// Until is when this is no longer proved, because a certificate ends and nothing else than the clock told the time;
+	// zero for what stays proved.
+	Until time.Time
 	// Statement reads the verified statement; nil for what is none.
 	Statement func() (*Statement, error)
 }
@@ -161,4 +165,7 @@ type Proof struct {
 	Statements []Statement
 	// Partial is set when a place that may hold more statements could not be read. Such a proof is not to be remembered.
 	Partial bool
+	// Until is when the first of the signatures is no longer proved: the proof is not to be remembered any longer. Zero is
+	// without end.
+	Until time.Time
 }

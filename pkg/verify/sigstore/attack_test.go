@@ -147,7 +147,7 @@ func TestContent(t *testing.T) {
 		require  map[string]string
 		code     reason.Code
 	}{
-		"simple":                     {artifact: simple(good)},
+		"A-21 elsewhere's name":      {artifact: simple(good)},
 		"simple, atomic":             {artifact: simple(payload(digest, "atomic container signature", ""))},
 		"simple, optional null":      {artifact: simple(annotated("null"))},
 		"simple, unknown field":      {artifact: simple(payload(digest, kind, `,"extra":1`))},
@@ -174,7 +174,7 @@ func TestContent(t *testing.T) {
 		"A-23 10000 levels":          {artifact: simple(payload(digest, kind, `,"x":`+deep(10000))), code: reason.BadSignature},
 		"A-23 huge number":           {artifact: simple(payload(digest, kind, `,"x":1e999999999`))},
 		"A-23 leading zero":          {artifact: simple(payload(digest, kind, `,"x":01`)), code: reason.BadSignature},
-		"payload at the limit":       {artifact: simple(good + strings.Repeat(" ", 64<<10-len(good)))},
+		"A-36 payload at the limit":  {artifact: simple(good + strings.Repeat(" ", 64<<10-len(good)))},
 		"payload above the limit":    {artifact: simple(good + strings.Repeat(" ", 64<<10-len(good)+1)), code: reason.LimitReached},
 		"empty payload":              {artifact: simple(""), code: reason.BadSignature},
 		"payload is a string":        {artifact: simple(`"x"`), code: reason.BadSignature},
@@ -182,12 +182,12 @@ func TestContent(t *testing.T) {
 		"optional is a list":         {artifact: simple(annotated("[]")), code: reason.BadSignature},
 		"no signature annotation":    {artifact: changed(simple(good), func(a *image.Artifact) { a.Annotations = nil }), code: reason.BadSignature},
 		"signature is no base64":     {artifact: changed(simple(good), func(a *image.Artifact) { a.Annotations = map[string]string{"dev.cosignproject.cosign/signature": "%"} }), code: reason.BadSignature},
-		"signature of 10 MB": {artifact: changed(simple(good), func(a *image.Artifact) {
+		"A-36 signature of 10 MB": {artifact: changed(simple(good), func(a *image.Artifact) {
 			a.Annotations = map[string]string{"dev.cosignproject.cosign/signature": strings.Repeat("A", 10<<20)}
 		}), code: reason.LimitReached},
-		"tampered payload":      {artifact: changed(simple(good), func(a *image.Artifact) { a.Payload = append(a.Payload, ' ') }), code: reason.BadSignature},
-		"certificate is no PEM": {artifact: changed(simple(good), func(a *image.Artifact) { a.Annotations["dev.sigstore.cosign/certificate"] = "x" }), code: reason.BadSignature},
-		"certificate is empty":  {artifact: changed(simple(good), func(a *image.Artifact) { a.Annotations["dev.sigstore.cosign/certificate"] = "" })},
+		"T-061 tampered payload": {artifact: changed(simple(good), func(a *image.Artifact) { a.Payload = append(a.Payload, ' ') }), code: reason.BadSignature},
+		"certificate is no PEM":  {artifact: changed(simple(good), func(a *image.Artifact) { a.Annotations["dev.sigstore.cosign/certificate"] = "x" }), code: reason.BadSignature},
+		"certificate is empty":   {artifact: changed(simple(good), func(a *image.Artifact) { a.Annotations["dev.sigstore.cosign/certificate"] = "" })},
 		"certificate of 10 MB": {artifact: changed(simple(good), func(a *image.Artifact) {
 			a.Annotations["dev.sigstore.cosign/certificate"] = strings.Repeat("A", 10<<20)
 		}), code: reason.LimitReached},
@@ -227,13 +227,13 @@ func TestContent(t *testing.T) {
 		},
 		"annotation in the predicate": {artifact: stated(statement(subject, signType, `,"predicate":{"a":"b"}`)), require: map[string]string{"a": "b"}, code: reason.AnnotationMismatch},
 
-		"attestation is no signature":    {artifact: stated(statement(subject, "https://slsa.dev/provenance/v1", "")), code: reason.Unsigned},
-		"attestation as any statement":   {artifact: stated(statement(subject, "https://slsa.dev/provenance/v1", "")), any: true},
-		"envelope layer":                 {artifact: layer(goodStatement, "["+sig(goodStatement)+"]")},
-		"envelope layer, attestation":    {artifact: layer(statement(subject, "x", ""), "["+sig(statement(subject, "x", ""))+"]"), code: reason.Unsigned},
-		"envelope layer, any":            {artifact: layer(statement(subject, "x", ""), "["+sig(statement(subject, "x", ""))+"]"), any: true},
-		"envelope layer, wrong bytes":    {artifact: layer(goodStatement, "["+sig(goodStatement+" ")+"]"), code: reason.BadSignature},
-		"envelope layer, two signatures": {artifact: layer(goodStatement, "["+sig(goodStatement)+","+sig("x")+"]"), code: reason.BadSignature},
+		"A-77 attestation is no signature": {artifact: stated(statement(subject, "https://slsa.dev/provenance/v1", "")), code: reason.Unsigned},
+		"attestation as any statement":     {artifact: stated(statement(subject, "https://slsa.dev/provenance/v1", "")), any: true},
+		"envelope layer":                   {artifact: layer(goodStatement, "["+sig(goodStatement)+"]")},
+		"A-34 envelope layer, attestation": {artifact: layer(statement(subject, "x", ""), "["+sig(statement(subject, "x", ""))+"]"), code: reason.Unsigned},
+		"envelope layer, any":              {artifact: layer(statement(subject, "x", ""), "["+sig(statement(subject, "x", ""))+"]"), any: true},
+		"envelope layer, wrong bytes":      {artifact: layer(goodStatement, "["+sig(goodStatement+" ")+"]"), code: reason.BadSignature},
+		"envelope layer, two signatures":   {artifact: layer(goodStatement, "["+sig(goodStatement)+","+sig("x")+"]"), code: reason.BadSignature},
 
 		"v0.1":                           {artifact: replaced(stated(goodStatement), bundleV3, "application/vnd.dev.sigstore.bundle+json;version=0.1")},
 		"v0.2":                           {artifact: replaced(stated(goodStatement), bundleV3, "application/vnd.dev.sigstore.bundle+json;version=0.2")},
@@ -260,16 +260,16 @@ func TestContent(t *testing.T) {
 			a.Payload = append(a.Payload, bytes.Repeat([]byte(" "), 1<<20-len(a.Payload)+1)...)
 		}), code: reason.LimitReached},
 
-		"foreign layer type":      {artifact: image.Artifact{MediaType: "application/jose+json", Payload: []byte(good)}, code: reason.Unsigned},
-		"bundle in a plain layer": {artifact: changed(stated(goodStatement), func(a *image.Artifact) { a.MediaType, a.ArtifactType = "application/json", bundleV3 })},
+		"T-079 foreign layer type": {artifact: image.Artifact{MediaType: "application/jose+json", Payload: []byte(good)}, code: reason.Unsigned},
+		"bundle in a plain layer":  {artifact: changed(stated(goodStatement), func(a *image.Artifact) { a.MediaType, a.ArtifactType = "application/json", bundleV3 })},
 		"legacy artifact in a plain layer": {artifact: changed(simple(good), func(a *image.Artifact) {
 			a.MediaType, a.ArtifactType = "application/json", "application/vnd.dev.cosign.artifact.sig.v1+json"
 		})},
-		"simple signing typed as bundle": {artifact: changed(simple(good), func(a *image.Artifact) { a.MediaType = bundleV3 }), code: reason.BadSignature},
-		"bundle typed as simple signing": {artifact: changed(stated(goodStatement), func(a *image.Artifact) { a.MediaType = simpleSigning }), code: reason.BadSignature},
-		"manifest not opened":            {artifact: image.Artifact{Err: reason.New(reason.DigestMismatch, "lies")}, code: reason.DigestMismatch},
-		"tag's manifest not opened":      {artifact: image.Artifact{ArtifactType: "application/vnd.oci.image.config.v1+json", Err: reason.New(reason.BadSignature, "index")}, code: reason.BadSignature},
-		"foreign manifest not opened":    {artifact: image.Artifact{ArtifactType: "application/spdx+json", Err: reason.New(reason.LimitReached, "large")}, code: reason.Unsigned},
+		"A-34 simple signing typed as bundle": {artifact: changed(simple(good), func(a *image.Artifact) { a.MediaType = bundleV3 }), code: reason.BadSignature},
+		"A-34 bundle typed as simple signing": {artifact: changed(stated(goodStatement), func(a *image.Artifact) { a.MediaType = simpleSigning }), code: reason.BadSignature},
+		"manifest not opened":                 {artifact: image.Artifact{Err: reason.New(reason.DigestMismatch, "lies")}, code: reason.DigestMismatch},
+		"tag's manifest not opened":           {artifact: image.Artifact{ArtifactType: "application/vnd.oci.image.config.v1+json", Err: reason.New(reason.BadSignature, "index")}, code: reason.BadSignature},
+		"foreign manifest not opened":         {artifact: image.Artifact{ArtifactType: "application/spdx+json", Err: reason.New(reason.LimitReached, "large")}, code: reason.Unsigned},
 	}
 	v := sigstore.New(nil)
 	for name, tc := range tests {
@@ -290,8 +290,8 @@ func TestContent(t *testing.T) {
 	}
 }
 
-// TestAlgorithms confuses keys, hashes and signature schemes (A-26, A-27).
-func TestAlgorithms(t *testing.T) {
+// TestA26Algorithms confuses keys, hashes and signature schemes (A-26, A-27).
+func TestA26Algorithms(t *testing.T) {
 	t.Parallel()
 	img := testImage(t)
 	good := payload(img.Digest().String(), "cosign container image signature", "")
@@ -347,34 +347,34 @@ func TestAlgorithms(t *testing.T) {
 		artifact image.Artifact
 		code     reason.Code
 	}{
-		"ECDSA":                        {p256.Public(), crypto.SHA256, with(plain), ""},
-		"no hash is SHA-256":           {p256.Public(), 0, with(plain), ""},
-		"ECDSA SHA-224":                {p256.Public(), crypto.SHA224, with(signer{p256, crypto.SHA224}.sign(t, []byte(good))), ""},
-		"ECDSA SHA-512":                {p256.Public(), crypto.SHA512, with(signer{p256, crypto.SHA512}.sign(t, []byte(good))), ""},
-		"ECDSA with another hash":      {p256.Public(), crypto.SHA512, with(plain), reason.BadSignature},
-		"SHA-1 attestor":               {p256.Public(), crypto.SHA1, with(signer{p256, crypto.SHA1}.sign(t, []byte(good))), reason.TrustMaterialInvalid},
-		"SHA-1 signature":              {p256.Public(), crypto.SHA256, with(signer{p256, crypto.SHA1}.sign(t, []byte(good))), reason.BadSignature},
-		"P-224":                        {p224.Public(), crypto.SHA256, with(signer{p224, crypto.SHA256}.sign(t, []byte(good))), reason.TrustMaterialInvalid},
-		"RSA":                          {rsaKey.Public(), crypto.SHA256, with(signer{rsaKey, crypto.SHA256}.sign(t, []byte(good))), ""},
-		"RSA-PSS":                      {rsaKey.Public(), crypto.SHA256, with(pss), reason.BadSignature},
-		"RSA key, ECDSA signature":     {rsaKey.Public(), crypto.SHA256, with(plain), reason.BadSignature},
-		"ECDSA key, RSA signature":     {p256.Public(), crypto.SHA256, with(signer{rsaKey, crypto.SHA256}.sign(t, []byte(good))), reason.BadSignature},
-		"Ed25519":                      {edKey.Public(), crypto.SHA256, with(signer{edKey, 0}.sign(t, []byte(good))), ""},
-		"Ed25519ph":                    {edKey.Public(), crypto.SHA512, with(edPre), reason.BadSignature},
-		"Ed25519 key, ECDSA":           {edKey.Public(), crypto.SHA256, with(plain), reason.BadSignature},
-		"no key":                       {nil, crypto.SHA256, with(plain), reason.TrustMaterialInvalid},
-		"leading zero in DER":          {p256.Public(), crypto.SHA256, with(padded), reason.BadSignature},
-		"data after DER":               {p256.Public(), crypto.SHA256, with(append(bytes.Clone(plain), 0)), reason.BadSignature},
-		"raw r and s, as cosign takes": {p256.Public(), crypto.SHA256, with(raw), ""},
-		"r and s zero":                 {p256.Public(), crypto.SHA256, with([]byte{48, 6, 2, 1, 0, 2, 1, 0}), reason.BadSignature},
-		"manifest":                     {p256.Public(), crypto.SHA256, manifest(signer{p256, crypto.SHA256}, imageSum[:]), ""},
-		"manifest, RSA":                {rsaKey.Public(), crypto.SHA256, manifest(signer{rsaKey, crypto.SHA256}, imageSum[:]), ""},
-		"manifest, other digest":       {p256.Public(), crypto.SHA256, manifest(signer{p256, crypto.SHA256}, otherSum[:]), reason.DigestMismatch},
-		"manifest, other hash":         {p256.Public(), crypto.SHA512, manifest(signer{p256, crypto.SHA256}, imageSum[:]), reason.BadSignature},
-		"manifest, Ed25519":            {edKey.Public(), crypto.SHA256, manifest(signer{edKey, 0}, imageSum[:]), reason.BadSignature},
-		"manifest, empty digest":       {p256.Public(), crypto.SHA256, bundleOf(`"messageSignature":{"messageDigest":{"algorithm":"SHA2_256","digest":""},"signature":"AAAA"}`), reason.DigestMismatch},
-		"manifest, no digest":          {p256.Public(), crypto.SHA256, bundleOf(`"messageSignature":{"signature":"AAAA"}`), reason.BadSignature},
-		"manifest, other algorithm":    {p256.Public(), crypto.SHA256, bundleOf(fmt.Sprintf(`"messageSignature":{"messageDigest":{"algorithm":"SHA2_512","digest":%q},"signature":"AAAA"}`, b64(imageSum[:]))), reason.BadSignature},
+		"ECDSA":                             {p256.Public(), crypto.SHA256, with(plain), ""},
+		"no hash is SHA-256":                {p256.Public(), 0, with(plain), ""},
+		"ECDSA SHA-224":                     {p256.Public(), crypto.SHA224, with(signer{p256, crypto.SHA224}.sign(t, []byte(good))), ""},
+		"ECDSA SHA-512":                     {p256.Public(), crypto.SHA512, with(signer{p256, crypto.SHA512}.sign(t, []byte(good))), ""},
+		"ECDSA with another hash":           {p256.Public(), crypto.SHA512, with(plain), reason.BadSignature},
+		"SHA-1 attestor":                    {p256.Public(), crypto.SHA1, with(signer{p256, crypto.SHA1}.sign(t, []byte(good))), reason.TrustMaterialInvalid},
+		"SHA-1 signature":                   {p256.Public(), crypto.SHA256, with(signer{p256, crypto.SHA1}.sign(t, []byte(good))), reason.BadSignature},
+		"P-224":                             {p224.Public(), crypto.SHA256, with(signer{p224, crypto.SHA256}.sign(t, []byte(good))), reason.TrustMaterialInvalid},
+		"RSA":                               {rsaKey.Public(), crypto.SHA256, with(signer{rsaKey, crypto.SHA256}.sign(t, []byte(good))), ""},
+		"RSA-PSS":                           {rsaKey.Public(), crypto.SHA256, with(pss), reason.BadSignature},
+		"RSA key, ECDSA signature":          {rsaKey.Public(), crypto.SHA256, with(plain), reason.BadSignature},
+		"ECDSA key, RSA signature":          {p256.Public(), crypto.SHA256, with(signer{rsaKey, crypto.SHA256}.sign(t, []byte(good))), reason.BadSignature},
+		"Ed25519":                           {edKey.Public(), crypto.SHA256, with(signer{edKey, 0}.sign(t, []byte(good))), ""},
+		"Ed25519ph":                         {edKey.Public(), crypto.SHA512, with(edPre), reason.BadSignature},
+		"Ed25519 key, ECDSA":                {edKey.Public(), crypto.SHA256, with(plain), reason.BadSignature},
+		"no key":                            {nil, crypto.SHA256, with(plain), reason.TrustMaterialInvalid},
+		"A-27 leading zero in DER":          {p256.Public(), crypto.SHA256, with(padded), reason.BadSignature},
+		"A-27 data after DER":               {p256.Public(), crypto.SHA256, with(append(bytes.Clone(plain), 0)), reason.BadSignature},
+		"A-27 raw r and s, as cosign takes": {p256.Public(), crypto.SHA256, with(raw), ""},
+		"r and s zero":                      {p256.Public(), crypto.SHA256, with([]byte{48, 6, 2, 1, 0, 2, 1, 0}), reason.BadSignature},
+		"manifest":                          {p256.Public(), crypto.SHA256, manifest(signer{p256, crypto.SHA256}, imageSum[:]), ""},
+		"manifest, RSA":                     {rsaKey.Public(), crypto.SHA256, manifest(signer{rsaKey, crypto.SHA256}, imageSum[:]), ""},
+		"T-052 manifest, other digest":      {p256.Public(), crypto.SHA256, manifest(signer{p256, crypto.SHA256}, otherSum[:]), reason.DigestMismatch},
+		"manifest, other hash":              {p256.Public(), crypto.SHA512, manifest(signer{p256, crypto.SHA256}, imageSum[:]), reason.BadSignature},
+		"manifest, Ed25519":                 {edKey.Public(), crypto.SHA256, manifest(signer{edKey, 0}, imageSum[:]), reason.BadSignature},
+		"T-053 manifest, empty digest":      {p256.Public(), crypto.SHA256, bundleOf(`"messageSignature":{"messageDigest":{"algorithm":"SHA2_256","digest":""},"signature":"AAAA"}`), reason.DigestMismatch},
+		"T-053 manifest, no digest":         {p256.Public(), crypto.SHA256, bundleOf(`"messageSignature":{"signature":"AAAA"}`), reason.BadSignature},
+		"manifest, other algorithm":         {p256.Public(), crypto.SHA256, bundleOf(fmt.Sprintf(`"messageSignature":{"messageDigest":{"algorithm":"SHA2_512","digest":%q},"signature":"AAAA"}`, b64(imageSum[:]))), reason.BadSignature},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -227,8 +227,8 @@ func TestSCT(t *testing.T) {
 	}
 }
 
-// TestLogNames varies whom a log entry names (T-042, T-060).
-func TestLogNames(t *testing.T) {
+// TestT060LogNames varies whom a log entry names (T-042, T-060).
+func TestT060LogNames(t *testing.T) {
 	t.Parallel()
 	img := testImage(t)
 	p := newPKI(t, nil)

@@ -133,6 +133,17 @@ func (p *path) validAt(t time.Time) bool {
 	return true
 }
 
+// until is the last time at which the whole path is valid.
+func (p *path) until() time.Time {
+	last := p.end
+	for _, c := range p.chain {
+		if last.IsZero() || c.NotAfter.Before(last) {
+			last = c.NotAfter
+		}
+	}
+	return last
+}
+
 // paths finds the chains from the signer's certificate to the attestor's roots, whenever they were valid: the trusted
 // times are known only after the proofs were verified. The error is a *reason.Error.
 func (v *Verifier) paths(s *signed, a *verify.Attestor, who *signer) ([]path, error) {
@@ -276,11 +287,13 @@ func (m ctMaterial) PublicKeyVerifier(string) (root.TimeConstrainedVerifier, err
 }
 
 // verifyTime asks for one path that is valid at every trusted time. Without any such time it is now that counts, unless
-// a log is asked for, which would have told the time (VI 6.5(7)). The error is a *reason.Error.
-func (v *Verifier) verifyTime(a *verify.Attestor, paths []path, times []time.Time) error {
-	if len(times) == 0 {
+// a log is asked for, which would have told the time (VI 6.5(7)); what holds now is true until the path ends. The error is
+// a *reason.Error.
+func (v *Verifier) verifyTime(a *verify.Attestor, paths []path, times []time.Time) (until time.Time, err error) {
+	passing := len(times) == 0
+	if passing {
 		if !a.IgnoreLog {
-			return reason.New(reason.TimestampMissing, "neither a log entry nor a timestamp tells when the signature was made")
+			return until, reason.New(reason.TimestampMissing, "neither a log entry nor a timestamp tells when the signature was made")
 		}
 		times = []time.Time{v.now()}
 	}
@@ -293,9 +306,12 @@ func (v *Verifier) verifyTime(a *verify.Attestor, paths []path, times []time.Tim
 				break
 			}
 		}
+		if fits && passing {
+			until = paths[i].until()
+		}
 		if fits {
-			return nil
+			return until, nil
 		}
 	}
-	return reason.New(reason.CertificateExpired, "the certificate or its chain was not valid at "+wrong.UTC().Format(time.RFC3339))
+	return until, reason.New(reason.CertificateExpired, "the certificate or its chain was not valid at "+wrong.UTC().Format(time.RFC3339))
 }

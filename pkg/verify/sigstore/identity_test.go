@@ -314,8 +314,8 @@ func TestCarriedCertificates(t *testing.T) {
 	}
 }
 
-// TestOneCandidate spreads what is asked for over several candidates.
-func TestOneCandidate(t *testing.T) {
+// TestA37OneCandidate spreads what is asked for over several candidates.
+func TestA37OneCandidate(t *testing.T) {
 	t.Parallel()
 	img := testImage(t)
 	p, stranger := newPKI(t, nil), newPKI(t, nil)

@@ -16,9 +16,9 @@ type swapped struct {
 	take func(t *testing.T, to, from sample) sample
 }
 
-// TestSwaps exchanges every part, and every two parts, between two valid candidates (T-042). Both are by the same identity
+// TestT042Swaps exchanges every part, and every two parts, between two valid candidates (T-042). Both are by the same identity
 // for two images, so that nothing but the ties between the parts tells them apart.
-func TestSwaps(t *testing.T) {
+func TestT042Swaps(t *testing.T) {
 	t.Parallel()
 	get := samples(t)
 	annotation := func(name string) func(*testing.T, sample, sample) sample {

@@ -146,7 +146,7 @@ func (v *Verifier) Verify(ctx context.Context, _ image.Pinned, c *verify.Candida
 	if who.certificate == nil {
 		err = v.proofs(s, a, who, check)
 	} else {
-		result.Certified, err = v.certified(s, a, who, check)
+		result.Certified, result.Until, err = v.certified(s, a, who, check)
 	}
 	if err != nil {
 		return nil, err
@@ -168,37 +168,38 @@ func (v *Verifier) proofs(s *signed, a *verify.Attestor, who *signer, check *che
 	return stampErr
 }
 
-// certified checks what a signature by a certificate needs: chain, SCT, log, timestamp, validity and identity.
-func (v *Verifier) certified(s *signed, a *verify.Attestor, who *signer, check *checker) (*verify.Certified, error) {
+// certified checks what a signature by a certificate needs: chain, SCT, log, timestamp, validity and identity. A time
+// other than zero is the end of a validity that nobody but the clock vouches for.
+func (v *Verifier) certified(s *signed, a *verify.Attestor, who *signer, check *checker) (says *verify.Certified, until time.Time, err error) {
 	paths, err := v.paths(s, a, who)
 	if err != nil {
-		return nil, err
+		return nil, until, err
 	}
 	if err := v.verifySCT(a, paths); err != nil {
-		return nil, err
+		return nil, until, err
 	}
 	stamps, stampErr := v.times(s, a)
 	// A log that is not asked for tells the time all the same, if its entry verifies.
 	times, err := v.verifyLog(s, a, who, check, stamps)
 	if err != nil && !a.IgnoreLog {
-		return nil, err
+		return nil, until, err
 	}
 	if stampErr != nil {
-		return nil, stampErr
+		return nil, until, stampErr
 	}
-	if err := v.verifyTime(a, paths, append(times, stamps()...)); err != nil {
-		return nil, err
+	if until, err = v.verifyTime(a, paths, append(times, stamps()...)); err != nil {
+		return nil, until, err
 	}
-	says := s.certified
+	says = s.certified
 	if who.given {
 		says = certified(who.certificate)
 	}
 	if a.Keyless != nil {
 		if err := a.Keyless.Identity.Check(says); err != nil {
-			return nil, err
+			return nil, until, err
 		}
 	}
-	return says, nil
+	return says, until, nil
 }
 
 // checker verifies signatures by one signer's key.

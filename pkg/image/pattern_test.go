@@ -94,7 +94,7 @@ func TestPatternSkips(t *testing.T) {
 }
 
 // every spelling of one image is one image for a pattern in any of its full spellings.
-func TestSpellings(t *testing.T) {
+func TestA84Spellings(t *testing.T) {
 	t.Parallel()
 	spellings := []string{"nginx", "library/nginx", "docker.io/nginx", "docker.io/library/nginx", "index.docker.io/library/nginx", "registry-1.docker.io/library/nginx", "DOCKER.IO/nginx", "docker.io:443/library/nginx", "registry-1.docker.io:443/nginx"}
 	for _, pat := range []string{"docker.io/nginx:*", "docker.io/library/nginx:*", "docker.io/nginx:latest", "DOCKER.IO:443/library/nginx:*"} {

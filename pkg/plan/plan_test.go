@@ -168,7 +168,7 @@ func names(rules []*policy.Rule) []string {
 
 // VI 6.15(1), A-83: of two elements with one name nobody can tell which of them an element of today was, so neither is
 // unchanged.
-func TestSameNameTwice(t *testing.T) {
+func TestA83SameNameTwice(t *testing.T) {
 	t.Parallel()
 	attributes := &match.Attributes{Group: "own.io", Version: "v1", Kind: "Pod", Namespace: "n"}
 	list := func(images ...string) map[string]any {

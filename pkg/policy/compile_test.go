@@ -167,7 +167,7 @@ func TestFingerprints(t *testing.T) {
 }
 
 // VI 3.8(3), A-92: an entry's Enforce, else the first entry's action, else overrides, else the policy's, else Audit.
-func TestActions(t *testing.T) {
+func TestA92Actions(t *testing.T) {
 	t.Parallel()
 	with := func(spec string, list ...string) string {
 		return strings.Replace(entries(t, list...), "  rules:", spec+"\n  rules:", 1)

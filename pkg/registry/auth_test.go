@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -202,7 +203,7 @@ func TestTokensAreApart(t *testing.T) {
 }
 
 // T-077: a realm elsewhere never sees credentials.
-func TestForeignRealm(t *testing.T) {
+func TestT077ForeignRealm(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {
 		realm func(f, other *fixture) string
@@ -243,7 +244,7 @@ func TestForeignRealm(t *testing.T) {
 }
 
 // A redirect away from the host loses the credentials for good, also on the way back.
-func TestRedirectDropsCredentials(t *testing.T) {
+func TestT077RedirectDropsCredentials(t *testing.T) {
 	t.Parallel()
 	f, other := newFixture(t), newFixture(t)
 	want := "Basic " + basic("me", "hunter2")
@@ -354,5 +355,39 @@ func TestObserveToken(t *testing.T) {
 	want := []string{"tag 401 " + document, "token 200 " + f.URL(), "tag 200 " + document}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
+	}
+}
+
+// T-080: credentials are for one host. Hosts whose names look like it, and those of clouds, get none, and nobody is asked
+// for any on their behalf.
+func TestT080LookAlikes(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	var got []string
+	var mu sync.Mutex
+	f.Fault(registrytest.Match{}, registrytest.Unless(func(r *http.Request) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		got = append(got, r.Header.Get("Authorization"))
+		return false
+	}, registrytest.Status(401, "UNAUTHORIZED", "WWW-Authenticate", `Basic realm="x"`)))
+	dir := t.TempDir()
+	names := []string{"evil.azurecr.io.attacker.example", "xazurecr.io", "azurecr.io.example", "amazonaws.com.example", "ghcr.io.example", "evil-ghcr.io", "gcr.io.example"}
+	for _, name := range names {
+		f.WriteHostsToml(dir, name)
+	}
+	secret := authn.AuthConfig{Username: "me", Password: "hunter2"}
+	c := newClient(t, registry.Options{ConfigDir: dir, Keychain: keychain{"azurecr.io": secret, "evil.azurecr.io": secret, "amazonaws.com": secret, "ghcr.io": secret, "gcr.io": secret}})
+	for _, name := range names {
+		_, err := c.Resolve(context.Background(), parse(t, name+"/"+repo+":v1"))
+		wantReason(t, err, reason.RegistryUnauthorized, false)
+	}
+	for _, line := range got {
+		if line != "" {
+			t.Errorf("sent %q", line)
+		}
+	}
+	if len(got) == 0 {
+		t.Error("nobody was asked")
 	}
 }

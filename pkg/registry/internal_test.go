@@ -15,7 +15,7 @@ import (
 )
 
 // T-077: which realms may be asked, and which get credentials.
-func TestRealmRule(t *testing.T) {
+func TestT077RealmRule(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
 		registry, realm string

@@ -49,7 +49,7 @@ func TestPayloadSizes(t *testing.T) {
 }
 
 // T-043: layers of one manifest. Only those that may be signatures count.
-func TestLayersPerManifest(t *testing.T) {
+func TestT043LayersPerManifest(t *testing.T) {
 	t.Parallel()
 	for n, truncated := range map[int]bool{64: false, 65: true, 2000: true} {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
@@ -73,7 +73,7 @@ func layers(n int, mediaType, prefix string) []registrytest.Layer {
 }
 
 // A-52 and A-75: junk ahead does not push out what is behind it, whichever place is full of it.
-func TestFairOrder(t *testing.T) {
+func TestA75FairOrder(t *testing.T) {
 	t.Parallel()
 	cases := map[string]func(f *fixture){
 		"60 junk referrers": func(f *fixture) {
@@ -147,7 +147,7 @@ func TestReferrersAtTheLimit(t *testing.T) {
 }
 
 // T-008 and A-46: lists without measure cost a bounded number of requests.
-func TestHugeLists(t *testing.T) {
+func TestT043HugeLists(t *testing.T) {
 	t.Parallel()
 	entry := `{"mediaType":"` + ociManifest + `","digest":"sha256:` + strings.Repeat("a", 64) + `","size":9},`
 	big := []byte(`{"manifests":[` + strings.Repeat(entry, (4<<20-100)/len(entry)) + `{}]}`)
@@ -185,7 +185,7 @@ func TestHugeLists(t *testing.T) {
 }
 
 // The sum of what is held for one image is bounded, not only each part.
-func TestPayloadsPerImage(t *testing.T) {
+func TestT044PayloadsPerImage(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.client = newClient(t, registry.Options{Limits: registry.Limits{Payloads: 10}})
@@ -201,7 +201,7 @@ func TestPayloadsPerImage(t *testing.T) {
 }
 
 // A-45 and T-044: an endless body is cut at the limit and costs no more memory than it.
-func TestEndlessBody(t *testing.T) {
+func TestT044EndlessBody(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	var sent atomic.Int64
@@ -236,7 +236,7 @@ func TestBytesInFlight(t *testing.T) {
 }
 
 // HTTP's own word about the length of a body is not trusted either.
-func TestContentLength(t *testing.T) {
+func TestT044ContentLength(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.AttachTag(repo, f.digest, "sig", registrytest.Layer{MediaType: simpleSigning, Payload: []byte("payload")})

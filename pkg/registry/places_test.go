@@ -47,20 +47,20 @@ func TestPagesOfReferrers(t *testing.T) {
 		"absolute link": {func(f *fixture, a, b registrytest.Descriptor) []registrytest.Fault {
 			return []registrytest.Fault{page(f.URL()+path(f, "?n=1"), a), page("", b)}
 		}, []string{"a", "b"}, 2, "", false},
-		"endless": {func(f *fixture, a, b registrytest.Descriptor) []registrytest.Fault {
+		"T-078 endless": {func(f *fixture, a, b registrytest.Descriptor) []registrytest.Fault {
 			return []registrytest.Fault{page(path(f, "?again"), a)}
 		}, []string{"a"}, 8, "", true},
 		"eight pages": {func(f *fixture, a, b registrytest.Descriptor) []registrytest.Fault {
 			next := page(path(f, "?again"), a)
 			return []registrytest.Fault{next, next, next, next, next, next, next, page("", b)}
 		}, []string{"a", "b"}, 8, "", false},
-		"foreign host": {func(f *fixture, a, b registrytest.Descriptor) []registrytest.Fault {
+		"T-078 foreign host": {func(f *fixture, a, b registrytest.Descriptor) []registrytest.Fault {
 			return []registrytest.Fault{page("http://localhost:1"+path(f, ""), a)}
 		}, []string{"a"}, 1, reason.RegistryUnavailable, false},
-		"other scheme": {func(f *fixture, a, b registrytest.Descriptor) []registrytest.Fault {
+		"T-078 other scheme": {func(f *fixture, a, b registrytest.Descriptor) []registrytest.Fault {
 			return []registrytest.Fault{page("https://"+f.Host()+path(f, ""), a)}
 		}, []string{"a"}, 1, reason.RegistryUnavailable, false},
-		"another list": {func(f *fixture, a, b registrytest.Descriptor) []registrytest.Fault {
+		"T-078 another list": {func(f *fixture, a, b registrytest.Descriptor) []registrytest.Fault {
 			return []registrytest.Fault{page("/v2/acme/other/tags/list", a)}
 		}, []string{"a"}, 1, reason.RegistryUnavailable, false},
 		"second page fails": {func(f *fixture, a, b registrytest.Descriptor) []registrytest.Fault {

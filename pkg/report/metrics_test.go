@@ -113,7 +113,7 @@ func gather(t *testing.T, from prometheus.Gatherer) []string {
 }
 
 // T-057: what an image owner writes never grows the number of series without bound.
-func TestRegistryRequestsAreBounded(t *testing.T) {
+func TestT057RegistryRequestsAreBounded(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewPedanticRegistry()
 	r := New(Options{Registerer: registry})

@@ -160,7 +160,7 @@ func TestOverride(t *testing.T) {
 }
 
 // files that are not what they should be stop the start, and the error names the variable.
-func TestOverrideRefuses(t *testing.T) {
+func TestA40OverrideRefuses(t *testing.T) {
 	t.Parallel()
 	key := ecKey(t, elliptic.P256())
 	rootPEM, rootCert := certificate(t, "root", true, nil, key, nil)

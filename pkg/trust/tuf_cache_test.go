@@ -13,7 +13,7 @@ import (
 )
 
 // T-062: what is kept on disk survives a restart, is verified again, and is nobody else's.
-func TestTUFCache(t *testing.T) {
+func TestT062TUFCache(t *testing.T) {
 	t.Parallel()
 	r, dir := trusttest.NewRepository(t), filepath.Join(t.TempDir(), "tuf", "cache")
 	r.Rotate(metadata.TIMESTAMP)
@@ -102,7 +102,7 @@ func expiredCache(t *testing.T, r *trusttest.Repository, dir string) []byte {
 }
 
 // T-062: a place that cannot be written to does no harm.
-func TestTUFReadOnly(t *testing.T) {
+func TestT062TUFReadOnly(t *testing.T) {
 	t.Parallel()
 	r := trusttest.NewRepository(t)
 	r.Publish(trusttest.EmptyRoot(0))
@@ -124,7 +124,7 @@ func TestTUFReadOnly(t *testing.T) {
 }
 
 // T-062: names that a repository chooses are no names of files.
-func TestTUFNames(t *testing.T) {
+func TestT062TUFNames(t *testing.T) {
 	t.Parallel()
 	r, dir := trusttest.NewRepository(t), t.TempDir()
 	r.Publish(trusttest.EmptyRoot(0))

@@ -155,7 +155,7 @@ func endless(w http.ResponseWriter, _ *http.Request) {
 
 // T-063: a mirror that is unreachable or broken at the start is no root, and says why; it is never fatal. Once it is in
 // order, so is the root.
-func TestTUFWithoutRoot(t *testing.T) {
+func TestT063TUFWithoutRoot(t *testing.T) {
 	t.Parallel()
 	for name, tc := range broken {
 		t.Run(name, func(t *testing.T) {
@@ -186,7 +186,7 @@ func TestTUFWithoutRoot(t *testing.T) {
 }
 
 // T-063: whatever the mirror does, the last good root stays; what is newer and in order replaces it.
-func TestTUFKeepsTheLastGoodRoot(t *testing.T) {
+func TestT063TUFKeepsTheLastGoodRoot(t *testing.T) {
 	t.Parallel()
 	more := map[string]func(*trusttest.Repository){
 		"timestamp rolled back": func(r *trusttest.Repository) { r.Timestamp--; r.Publish(trusttest.EmptyRoot(1)) },

@@ -114,7 +114,7 @@ const (
 
 // A-41, VI 6.13(4): the root in a ConfigMap is followed while Signet runs, verdicts change with it, and the last good one
 // stays in force when the ConfigMap is spoiled or taken away.
-func TestTrustedRootConfigMap(t *testing.T) {
+func TestA41TrustedRootConfigMap(t *testing.T) {
 	r := newRooted(t, inConfigMap)
 	r.needless()
 	r.refuses("has given no trusted root yet")

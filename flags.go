@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/signet-policy/signet/controllers"
+	"github.com/signet-policy/signet/pkg/policy"
 )
 
 // serveFlags are the flags of signet serve, under the names that users of Kyverno know where there are such.
@@ -41,6 +42,9 @@ type serveFlags struct {
 
 	registryConfigDir string
 	allowInsecure     bool
+	imagePullSecrets  string
+	credentialHelpers string
+	pullSecrets       []policy.SecretName // from imagePullSecrets
 
 	cacheEnabled bool
 	cacheSize    int
@@ -81,6 +85,8 @@ func parseServeFlags(args []string, usage func(*flag.FlagSet)) (*serveFlags, err
 	fs.StringVar(&f.tufRootRaw, "tufRootRaw", "", "that root.json itself, as base64")
 	fs.StringVar(&f.registryConfigDir, "registryConfigDir", "", "directory with <host>/hosts.toml files, as containerd reads them, for mirrors and private CAs")
 	fs.BoolVar(&f.allowInsecure, "allowInsecureRegistry", false, "allow plain HTTP to registries that do not speak TLS")
+	fs.StringVar(&f.imagePullSecrets, "imagePullSecrets", "", "Secrets with registry credentials, divided by commas: name (in the system namespace) or namespace/name; of objects and rules without credentials of their own")
+	fs.StringVar(&f.credentialHelpers, "registryCredentialHelpers", "", "credential providers, divided by commas: default (the docker configuration), google, amazon, azure, github; default alone when neither these nor pull secrets are named")
 	fs.BoolVar(&f.cacheEnabled, "imageVerifyCacheEnabled", true, "keep positive verifications in memory")
 	fs.IntVar(&f.cacheSize, "imageVerifyCacheMaxSize", 1000, "entries of that cache; 0 means 1000")
 	fs.DurationVar(&f.cacheTTL, "imageVerifyCacheTTLDuration", time.Hour, "how long an entry lives; 0 means 1h")
@@ -124,6 +130,18 @@ func (f *serveFlags) check() error {
 	}
 	if f.tufRoot != "" && f.tufRootRaw != "" {
 		errs = append(errs, errors.New("--tufRoot and --tufRootRaw: only one can be given"))
+	}
+	for _, s := range list(f.imagePullSecrets) {
+		n, err := policy.ParseSecretName(s)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("--imagePullSecrets: %w", err))
+		}
+		f.pullSecrets = append(f.pullSecrets, n)
+	}
+	for _, p := range list(f.credentialHelpers) {
+		if _, err := policy.ParseProvider(p); err != nil {
+			errs = append(errs, fmt.Errorf("--registryCredentialHelpers: %w", err))
+		}
 	}
 	switch f.tlsKeyAlgorithm {
 	case "RSA", "ECDSA", "Ed25519":

@@ -32,11 +32,13 @@ var layers = map[string][]string{
 	"pkg/extract":         nil,
 	"pkg/expr":            nil,
 	"pkg/registry":        {"pkg/egress", "pkg/image"},
+	"pkg/registry/cloud":  nil,
 	"pkg/verify":          {"pkg/image"},
 	"pkg/verify/sigstore": {"pkg/image", "pkg/trust", "pkg/verify"},
 	"pkg/policy":          {"api/v1", "api/v2", "pkg/expr", "pkg/extract", "pkg/image", "pkg/match", "pkg/verify"},
 	"pkg/plan":            {"pkg/extract", "pkg/image", "pkg/match", "pkg/policy"},
 	"pkg/engine":          {"pkg/expr", "pkg/extract", "pkg/image", "pkg/match", "pkg/plan", "pkg/policy", "pkg/verify"},
+	"pkg/credentials":     {"pkg/engine", "pkg/extract", "pkg/policy", "pkg/registry"},
 	"pkg/report":          {"api/wgpolicyk8s/v1alpha2", "pkg/engine", "pkg/extract", "pkg/policy"},
 	"webhook":             {"api/v1", "pkg/engine", "pkg/image", "pkg/match", "pkg/policy"},
 	"controllers":         {"api/v1", "api/v2", "api/wgpolicyk8s/v1alpha2", "pkg/engine", "pkg/match", "pkg/policy", "pkg/report"},
@@ -50,7 +52,7 @@ var never = map[string][]string{
 	"pkg/engine":   {module + "pkg/registry", module + "pkg/verify/sigstore", "github.com/sigstore/", "k8s.io/client-go", "github.com/google/go-containerregistry", "sigs.k8s.io/controller-runtime"},
 	"pkg/plan":     {module + "pkg/registry", "github.com/sigstore/", "k8s.io/client-go"},
 	"pkg/verify":   {"github.com/sigstore/", "github.com/google/go-containerregistry"},
-	"pkg/registry": {"k8s.io/", "github.com/sigstore/sigstore-go"},
+	"pkg/registry": {"k8s.io/", "github.com/aws/", "github.com/Azure/", "github.com/sigstore/sigstore-go"},
 	"webhook":      {module + "pkg/registry", module + "pkg/verify/sigstore", "github.com/sigstore/", "k8s.io/client-go", "sigs.k8s.io/controller-runtime"},
 }
 

@@ -26,10 +26,12 @@ import (
 
 	reports "github.com/signet-policy/signet/api/wgpolicyk8s/v1alpha2"
 	"github.com/signet-policy/signet/controllers"
+	"github.com/signet-policy/signet/pkg/credentials"
 	"github.com/signet-policy/signet/pkg/engine"
 	"github.com/signet-policy/signet/pkg/match"
 	"github.com/signet-policy/signet/pkg/policy"
 	"github.com/signet-policy/signet/pkg/registry"
+	"github.com/signet-policy/signet/pkg/registry/cloud"
 	"github.com/signet-policy/signet/pkg/report"
 	"github.com/signet-policy/signet/pkg/trust"
 	"github.com/signet-policy/signet/pkg/verify/sigstore"
@@ -87,10 +89,11 @@ func serve(ctx context.Context, f *serveFlags, log logr.Logger) error {
 		return err
 	}
 	roles := controllers.NewRoles(mgr)
-	review, err := newEngine(f, store, recorder, roots, namespaces, roles)
+	images, err := newRegistries(f, recorder, controllers.NewPullSecrets(mgr.GetAPIReader()), namespace, log)
 	if err != nil {
 		return err
 	}
+	review := newEngine(f, store, images, roots, namespaces, roles)
 	compile := policy.Options{ForceIgnore: f.forceFailurePolicyIgnore}
 	certificates, err := newCertificates(ctx, config, f, namespace)
 	if err != nil {
@@ -208,9 +211,10 @@ func newRecorder(config *rest.Config, mgr manager.Manager, f *serveFlags, store 
 	}), nil
 }
 
-func newEngine(f *serveFlags, store *policy.Store, recorder *report.Recorder, roots trust.Root, namespaces engine.Namespaces, roles engine.Roles) (*engine.Engine, error) {
-	images, err := registry.New(registry.Options{
-		ConfigDir: f.registryConfigDir, AllowInsecure: f.allowInsecure, UserAgent: "signet/" + version,
+// newRegistries makes what opens registries, by the process' own credentials or others.
+func newRegistries(f *serveFlags, recorder *report.Recorder, secrets credentials.Secrets, namespace string, log logr.Logger) (*credentials.Source, error) {
+	client, err := registry.New(registry.Options{
+		ConfigDir: f.registryConfigDir, UserAgent: "signet/" + version,
 		Observe: func(r registry.Request) {
 			status := "none"
 			if r.Status != 0 {
@@ -222,11 +226,21 @@ func newEngine(f *serveFlags, store *policy.Store, recorder *report.Recorder, ro
 	if err != nil {
 		return nil, fmt.Errorf("--registryConfigDir: %w", err)
 	}
+	return credentials.New(credentials.Options{
+		Client: client, Secrets: secrets, SystemNamespace: namespace,
+		PullSecrets: f.pullSecrets, Providers: list(f.credentialHelpers), AllowInsecure: f.allowInsecure,
+		Keychains: cloud.Keychains(cloud.Options{Failed: func(provider string, err error) {
+			log.Info("no registry credentials from a provider; registries are asked without", "provider", provider, "cause", err.Error())
+		}}),
+	}), nil
+}
+
+func newEngine(f *serveFlags, store *policy.Store, images engine.Accesses, roots trust.Root, namespaces engine.Namespaces, roles engine.Roles) *engine.Engine {
 	return engine.New(engine.Options{
-		Registry: images, Verifier: sigstore.New(roots), Store: store, Namespaces: namespaces, Roles: roles,
+		Accesses: images, Verifier: sigstore.New(roots), Store: store, Namespaces: namespaces, Roles: roles,
 		CacheDisabled: !f.cacheEnabled, CacheSize: f.cacheSize, CacheTTL: f.cacheTTL,
 		Timeout: time.Duration(f.webhookTimeout) * time.Second,
-	}), nil
+	})
 }
 
 // everyReplica is a Runnable that does not wait to become the leader.

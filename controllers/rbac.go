@@ -35,11 +35,15 @@ package controllers
 // +kubebuilder:rbac:groups=apps,resources=deployments;daemonsets;statefulsets;replicasets,verbs=get
 // +kubebuilder:rbac:groups=batch,resources=jobs;cronjobs,verbs=get
 //
-// In the system namespace: the certificates, the two leases, the ConfigMap, and the one that --trustedRootConfigMap may
+// Service accounts name the pull secrets of the Pods that run as them.
+//
+// +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get
+//
+// In the system namespace: the Secrets that policies name for registries, the certificates, the two leases, the ConfigMap, and the one that --trustedRootConfigMap may
 // name without further permissions.
 //
-// +kubebuilder:rbac:groups="",namespace=kyverno,resources=secrets,verbs=create
-// +kubebuilder:rbac:groups="",namespace=kyverno,resources=secrets,resourceNames=kyverno-svc.kyverno.svc.kyverno-tls-ca;kyverno-svc.kyverno.svc.kyverno-tls-pair,verbs=get;update
+// +kubebuilder:rbac:groups="",namespace=kyverno,resources=secrets,verbs=create;get
+// +kubebuilder:rbac:groups="",namespace=kyverno,resources=secrets,resourceNames=kyverno-svc.kyverno.svc.kyverno-tls-ca;kyverno-svc.kyverno.svc.kyverno-tls-pair,verbs=update
 // +kubebuilder:rbac:groups=coordination.k8s.io,namespace=kyverno,resources=leases,verbs=create
 // +kubebuilder:rbac:groups=coordination.k8s.io,namespace=kyverno,resources=leases,resourceNames=kyverno;kyverno-health,verbs=get;update
 // +kubebuilder:rbac:groups="",namespace=kyverno,resources=configmaps,resourceNames=kyverno;signet-trusted-root,verbs=get;list;watch

@@ -154,7 +154,7 @@ const (
 
 // ImageRegistryCredentials say how to reach a registry.
 type ImageRegistryCredentials struct {
-	// AllowInsecureRegistry permits HTTP and certificates that do not verify.
+	// AllowInsecureRegistry permits plain HTTP for this entry. It does not relax the verification of certificates.
 	// +optional
 	AllowInsecureRegistry bool `json:"allowInsecureRegistry,omitempty"`
 

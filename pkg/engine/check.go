@@ -109,7 +109,7 @@ func (r *review) passed(ri *plan.RuleImage) (entries []*passed, all bool) {
 		if e.Requirement == nil || len(e.Requirement.Attestations) == 0 {
 			continue
 		}
-		v, ok := r.images[ri.Image.Index].verdicts[jobKey(e)]
+		v, ok := r.images[ri.Image.Index].verdicts[r.jobKey(e)]
 		if !ok || v.err != nil {
 			all = false
 			continue

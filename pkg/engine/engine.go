@@ -28,7 +28,7 @@ type Registry interface {
 	Exists(ctx context.Context, img image.Pinned) error
 }
 
-// Options configure an engine. Registry, Verifier and Store are required.
+// Options configure an engine. Verifier, Store, and Registry or Accesses are required.
 type Options struct {
 	Registry Registry
 	Verifier verify.Verifier
@@ -41,6 +41,9 @@ type Options struct {
 	CacheTTL      time.Duration
 	// Timeout is the time for a request whose policies set none; it defaults to 10 s.
 	Timeout time.Duration
+	// Accesses opens registries, with the credentials of rules and objects. Without it everything is read by Registry,
+	// and rules with credentials of their own are errors.
+	Accesses Accesses
 	// Namespaces knows the labels of namespaces; without it, rules that need some are errors.
 	Namespaces Namespaces
 	// Roles knows what is bound to users; without it, rules that need their roles are errors.

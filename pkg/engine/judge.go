@@ -41,7 +41,7 @@ func (r *review) verified(rule string, ri *plan.RuleImage) outcome {
 		if e.Requirement == nil {
 			continue
 		}
-		v, ok := r.images[ri.Image.Index].verdicts[jobKey(e)]
+		v, ok := r.images[ri.Image.Index].verdicts[r.jobKey(e)]
 		kind := "signatures"
 		if len(e.Requirement.Attestations) > 0 {
 			kind = "attestations"
@@ -92,18 +92,18 @@ func (r *review) pins(ri *plan.RuleImage, o *outcome) bool {
 		if !r.mutates(e) {
 			continue
 		}
-		switch {
-		case e.Requirement == nil && img.err != nil:
-			o.add(statusOf(img.err), img.err.Code, "failed to update digest: "+img.err.Text)
+		switch failed := img.failed[r.accessID(e)]; {
+		case e.Requirement == nil && failed != nil:
+			o.add(statusOf(failed), failed.Code, "failed to update digest: "+failed.Text)
 		case e.Requirement == nil:
 			pin = true
 			if o.status == 0 {
 				o.add(Pass, reason.Verified, "mutated image digest")
 			}
 		default:
-			v, ok := img.verdicts[jobKey(e)]
+			v, ok := img.verdicts[r.jobKey(e)]
 			c, known := r.checked(e, ri.Image.Index)
-			pin = pin || ok && v.err == nil && img.err == nil && known && c.err == nil
+			pin = pin || ok && v.err == nil && failed == nil && known && c.err == nil
 		}
 	}
 	return pin
@@ -128,12 +128,12 @@ func (r *review) validated(ri *plan.RuleImage, verification *outcome) outcome {
 	img := &r.images[ri.Image.Index]
 	_, pinned, unusable := ri.Image.Ref.Pinned()
 	for _, e := range ri.Entries {
-		switch {
+		switch failed := img.failed[r.accessID(e)]; {
 		case !e.VerifyDigest:
 		case unusable != nil:
 			o.add(Fail, reason.InvalidImageReference, unusable.Error())
-		case !pinned && r.mutates(e) && img.err != nil:
-			o.add(statusOf(img.err), img.err.Code, "missing digest for "+shown)
+		case !pinned && r.mutates(e) && failed != nil:
+			o.add(statusOf(failed), failed.Code, "missing digest for "+shown)
 		case !pinned:
 			o.add(Fail, reason.MissingDigest, "missing digest for "+shown)
 		}

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/signet-policy/signet/pkg/extract"
 	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/plan"
 	"github.com/signet-policy/signet/pkg/policy"
@@ -28,6 +29,9 @@ type review struct {
 	plan   *plan.Plan
 	images []resolved // by plan.Image.Index
 	fetch  memo
+	// pull is what the object says about credentials; opened are the registries, by the entry's credentials.
+	pull   *extract.Pull
+	opened map[*policy.Credentials]*Opened
 	// attested is set when an entry has attestations; checks is what their conditions say.
 	attested bool
 	checks   map[checkKey]checked
@@ -35,10 +39,9 @@ type review struct {
 
 // resolved is what is known of one image: its digest or why there is none, and a verdict for each requirement.
 type resolved struct {
-	asked    bool
 	pinned   image.Pinned
-	err      *reason.Error
-	verdicts map[string]verdict // by requirement fingerprint, and whether the cache may serve
+	failed   map[string]*reason.Error // why there is no digest, by access; those without a failure share pinned
+	verdicts map[string]verdict       // by requirement fingerprint, access, and whether the cache may serve
 }
 
 // verdict is the outcome of one requirement on one image.
@@ -57,42 +60,62 @@ type job struct {
 	key         string
 	requirement *verify.Requirement
 	useCache    bool
+	access      *Opened
 }
 
-func jobKey(e *policy.Entry) string {
-	if e.UseCache {
-		return e.Requirement.Fingerprint
+func (r *review) jobKey(e *policy.Entry) string {
+	key := e.Requirement.Fingerprint
+	if id := r.accessID(e); id != "" {
+		key += " by " + id
 	}
-	return "fresh " + e.Requirement.Fingerprint
+	if e.UseCache {
+		return key
+	}
+	return "fresh " + key
 }
 
 // gather resolves and verifies all that the plan needs, every image and requirement once.
 func (r *review) gather(ctx context.Context) {
+	r.open(ctx)
 	r.images = make([]resolved, len(r.plan.Images))
 	jobs := make([][]job, len(r.plan.Images))
+	accesses := make([][]*Opened, len(r.plan.Images))
 	for _, rule := range r.plan.Rules {
 		for _, ri := range rule.Images {
 			for _, e := range ri.Entries {
-				i := ri.Image.Index
-				if e.Requirement == nil {
-					r.images[i].asked = r.images[i].asked || r.mutates(e) && ri.Image.Ref.RawDigest() == ""
+				i, access := ri.Image.Index, r.opened[e.Credentials]
+				if !r.asks(e, ri.Image.Ref) {
 					continue
 				}
-				r.images[i].asked = true
+				if !hasAccess(accesses[i], access.ID) {
+					accesses[i] = append(accesses[i], access)
+				}
+				if e.Requirement == nil {
+					continue
+				}
 				r.attested = r.attested || len(e.Requirement.Attestations) > 0
-				if !hasJob(jobs[i], jobKey(e)) {
-					jobs[i] = append(jobs[i], job{key: jobKey(e), requirement: e.Requirement, useCache: e.UseCache})
+				if key := r.jobKey(e); !hasJob(jobs[i], key) {
+					jobs[i] = append(jobs[i], job{key: key, requirement: e.Requirement, useCache: e.UseCache, access: access})
 				}
 			}
 		}
 	}
 	var open []int
 	for i := range r.images {
-		if r.images[i].asked && !r.fromCache(i, jobs[i]) {
+		if len(accesses[i]) > 0 && !r.fromCache(i, jobs[i]) {
 			open = append(open, i)
 		}
 	}
-	each(open, func(i int) { r.image(ctx, i, jobs[i]) })
+	each(open, func(i int) { r.image(ctx, i, accesses[i], jobs[i]) })
+}
+
+func hasAccess(accesses []*Opened, id string) bool {
+	for _, o := range accesses {
+		if o.ID == id {
+			return true
+		}
+	}
+	return false
 }
 
 // each calls f for every index, at the same time when there are several.
@@ -132,7 +155,7 @@ func (r *review) fromCache(i int, jobs []job) bool {
 		if !j.useCache {
 			return false
 		}
-		proof := r.engine.cached(pinned, j.requirement)
+		proof := r.engine.cached(pinned, &j)
 		if proof == nil {
 			return false
 		}
@@ -143,9 +166,9 @@ func (r *review) fromCache(i int, jobs []job) bool {
 }
 
 // image resolves one image and judges its requirements.
-func (r *review) image(ctx context.Context, i int, jobs []job) {
+func (r *review) image(ctx context.Context, i int, accesses []*Opened, jobs []job) {
 	out := &r.images[i]
-	out.pinned, out.err = r.resolve(ctx, r.plan.Images[i].Ref)
+	*out = r.resolve(ctx, r.plan.Images[i].Ref, accesses)
 	out.verdicts = make(map[string]verdict, len(jobs))
 	if len(jobs) == 0 {
 		return
@@ -155,63 +178,46 @@ func (r *review) image(ctx context.Context, i int, jobs []job) {
 	for k := range all {
 		all[k] = k
 	}
-	each(all, func(k int) { verdicts[k] = r.judge(ctx, out, jobs[k]) })
+	each(all, func(k int) { verdicts[k] = r.judge(ctx, out, &jobs[k]) })
 	for k, j := range jobs {
 		out.verdicts[j.key] = verdicts[k]
 	}
 }
 
-// resolve is the only tag-to-digest step of a request.
-func (r *review) resolve(ctx context.Context, ref image.Ref) (pinned image.Pinned, cause *reason.Error) {
-	defer recovered(&cause)
-	pinned, ok, err := ref.Pinned()
-	if err != nil {
-		return image.Pinned{}, reason.Wrap(reason.InvalidImageReference, err)
-	}
-	if ok {
-		return pinned, nil
-	}
-	pinned, err = r.engine.opts.Registry.Resolve(ctx, ref)
-	if err != nil {
-		return image.Pinned{}, reason.Of(err)
-	}
-	return pinned, nil
-}
-
 // judge gives the verdict of one requirement.
-func (r *review) judge(ctx context.Context, img *resolved, j job) (v verdict) {
+func (r *review) judge(ctx context.Context, img *resolved, j *job) (v verdict) {
 	defer recovered(&v.err)
 	e := r.engine
-	if img.err != nil {
-		_, err := verify.Evaluate(ctx, e.opts.Verifier, unavailable{img.err}, img.pinned, j.requirement)
+	if cause := img.failed[j.access.ID]; cause != nil {
+		_, err := verify.Evaluate(ctx, e.opts.Verifier, unavailable{cause}, img.pinned, j.requirement)
 		if err == nil {
 			err = reason.New(reason.InternalError, "an image without a digest was verified")
 		}
 		return verdict{err: reason.Of(err)}
 	}
 	if !j.useCache || e.proofs == nil {
-		return r.verify(ctx, img.pinned, j.requirement)
+		return r.verify(ctx, img.pinned, j)
 	}
-	if proof := e.cached(img.pinned, j.requirement); proof != nil {
+	if proof := e.cached(img.pinned, j); proof != nil {
 		return verdict{cached: true, statements: proof.Statements}
 	}
-	return r.shared(ctx, img.pinned, j.requirement)
+	return r.shared(ctx, img.pinned, j)
 }
 
 // shared joins concurrent requests for the same verdict. The work goes on for the others when one of them gives up. A
 // timeout that was joined may be that of a request with less time, so those who still have some try once more.
-func (r *review) shared(ctx context.Context, img image.Pinned, req *verify.Requirement) verdict {
-	key := r.engine.cacheKey(img, req)
+func (r *review) shared(ctx context.Context, img image.Pinned, j *job) verdict {
+	key := r.engine.cacheKey(img, j)
 	for again := true; ; again = false {
 		flight := r.engine.flights.DoChan(key, func() (any, error) {
-			if proof := r.engine.cached(img, req); proof != nil {
+			if proof := r.engine.cached(img, j); proof != nil {
 				return verdict{statements: proof.Statements}, nil // an earlier flight landed since this request looked
 			}
 			ctx, cancel := detach(ctx)
 			defer cancel()
-			v := r.verify(ctx, img, req)
+			v := r.verify(ctx, img, j)
 			// Another trust root that came meanwhile may be the one that it was verified by.
-			if v.err == nil && !v.partial && r.engine.cacheKey(img, req) == key {
+			if v.err == nil && !v.partial && r.engine.cacheKey(img, j) == key {
 				r.engine.proofs.add(key, &verify.Proof{Image: img, Statements: v.statements, Until: v.until})
 			}
 			return v, nil
@@ -246,9 +252,9 @@ func timedOut(ctx context.Context) *reason.Error {
 }
 
 // verify evaluates a requirement afresh.
-func (r *review) verify(ctx context.Context, img image.Pinned, req *verify.Requirement) (v verdict) {
+func (r *review) verify(ctx context.Context, img image.Pinned, j *job) (v verdict) {
 	defer recovered(&v.err)
-	proof, err := verify.Evaluate(ctx, r.engine.opts.Verifier, &fetcher{review: r}, img, req)
+	proof, err := verify.Evaluate(ctx, r.engine.opts.Verifier, &fetcher{review: r, access: j.access}, img, j.requirement)
 	if err == nil {
 		if proof == nil || proof.Image.Digest() != img.Digest() {
 			return verdict{err: reason.New(reason.InternalError, "the verification proved another image")}
@@ -260,8 +266,8 @@ func (r *review) verify(ctx context.Context, img image.Pinned, req *verify.Requi
 		return verdict{err: cause}
 	}
 	// Nothing is attached to a digest that nobody resolved: is the image there at all?
-	if missing := r.engine.opts.Registry.Exists(ctx, img); missing != nil {
-		_, err = verify.Evaluate(ctx, r.engine.opts.Verifier, unavailable{missing}, img, req)
+	if missing := j.access.Registry.Exists(ctx, img); missing != nil {
+		_, err = verify.Evaluate(ctx, r.engine.opts.Verifier, unavailable{missing}, img, j.requirement)
 		if err != nil {
 			return verdict{err: reason.Of(err)}
 		}
@@ -284,15 +290,18 @@ func (u unavailable) Attached(context.Context, image.Pinned, image.Ref) (*image.
 }
 
 // fetcher fetches once per request what several requirements of one image look at.
-type fetcher struct{ review *review }
+type fetcher struct {
+	review *review
+	access *Opened
+}
 
 func (f *fetcher) Attached(ctx context.Context, img image.Pinned, repository image.Ref) (*image.Attached, error) {
 	name := img.Repository()
 	if !repository.IsZero() {
 		name = repository.Repository()
 	}
-	return f.review.fetch.do(name+"@"+string(img.Digest()), func() (*image.Attached, error) {
-		return f.review.engine.opts.Registry.Attached(ctx, img, repository)
+	return f.review.fetch.do(name+"@"+string(img.Digest())+" "+f.access.ID, func() (*image.Attached, error) {
+		return f.access.Registry.Attached(ctx, img, repository)
 	})
 }
 
@@ -316,17 +325,17 @@ func (m *memo) do(key string, fetch func() (*image.Attached, error)) (*image.Att
 	return once()
 }
 
-// cacheKey names a verdict: what was verified, where its signatures were, by which requirement and trust material.
-// No part of it is a tag or a policy.
-func (e *Engine) cacheKey(img image.Pinned, req *verify.Requirement) string {
-	return strings.Join([]string{string(img.Digest()), img.Repository(), req.Fingerprint, e.opts.Verifier.Generation()}, "\x00")
+// cacheKey names a verdict: what was verified, where its signatures were, by which requirement and trust material, read
+// with whose credentials. No part of it is a tag or a policy.
+func (e *Engine) cacheKey(img image.Pinned, j *job) string {
+	return strings.Join([]string{string(img.Digest()), img.Repository(), j.requirement.Fingerprint, e.opts.Verifier.Generation(), j.access.ID}, "\x00")
 }
 
-func (e *Engine) cached(img image.Pinned, req *verify.Requirement) *verify.Proof {
+func (e *Engine) cached(img image.Pinned, j *job) *verify.Proof {
 	if e.proofs == nil {
 		return nil
 	}
-	return e.proofs.get(e.cacheKey(img, req))
+	return e.proofs.get(e.cacheKey(img, j))
 }
 
 // statusOf is the contract's table of statuses: a cause is an error when nobody could be asked or a prerequisite of the

@@ -104,9 +104,7 @@ func (c *compiler) entry(in *v1.ImageVerification, path *field.Path, rule string
 	if in.Type == v1.Notary {
 		c.notYet(path.Child("type"))
 	}
-	if in.ImageRegistryCredentials != nil {
-		c.notYet(path.Child("imageRegistryCredentials"))
-	}
+	e.Credentials = c.credentials(in.ImageRegistryCredentials, path.Child("imageRegistryCredentials"))
 	e.Requirement, e.Conditions = c.requirement(in, path, written)
 	e.Deny = c.deny(in.Validate, path.Child("validate"))
 	if e.Deny != nil && len(in.Attestations) == 0 {

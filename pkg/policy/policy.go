@@ -217,6 +217,8 @@ type Entry struct {
 	// Requirement is nil for an entry without attestors and attestations.
 	Requirement                                    *verify.Requirement
 	MutateDigest, VerifyDigest, Required, UseCache bool
+	// Credentials are what the entry reads registries with; nil for what the process has.
+	Credentials *Credentials
 	// Conditions are those of the requirement's attestations, in their order.
 	Conditions []*expr.Conditions
 	// Deny is what refuses an image across its attestations; nil for nothing.

@@ -39,8 +39,8 @@ package controllers
 //
 // +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get
 //
-// In the system namespace: the Secrets that policies name for registries, the certificates, the two leases, the ConfigMap, and the one that --trustedRootConfigMap may
-// name without further permissions.
+// In the system namespace: the Secrets that policies and flags name for registries, the certificates, the two leases, the
+// ConfigMap, and the one that --trustedRootConfigMap may name without further permissions.
 //
 // +kubebuilder:rbac:groups="",namespace=kyverno,resources=secrets,verbs=create;get
 // +kubebuilder:rbac:groups="",namespace=kyverno,resources=secrets,resourceNames=kyverno-svc.kyverno.svc.kyverno-tls-ca;kyverno-svc.kyverno.svc.kyverno-tls-pair,verbs=update

@@ -190,7 +190,6 @@ func TestNotEvaluated(t *testing.T) {
 		rule + "preconditions":                        in("    match:", "    preconditions: {all: []}\n    match:"),
 		"spec.webhookConfiguration.matchConditions":   in("  rules:", "  webhookConfiguration: {matchConditions: [{name: a, expression: \"true\"}]}\n  rules:"),
 		entry + "type":                                entries(t, `{imageReferences: ["*"], type: Notary}`),
-		entry + "imageRegistryCredentials":            entries(t, `{imageReferences: ["*"], imageRegistryCredentials: {secrets: [a]}}`),
 		entry + "attestors[0].entries[0].keys.kms":    entries(t, attested(`[{entries: [{keys: {kms: "awskms://a"}}]}]`)),
 		entry + "attestors[0].entries[0].keys.secret": entries(t, attested(`[{entries: [{keys: {secret: {name: a, namespace: b}}}]}]`)),
 	} {

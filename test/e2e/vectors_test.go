@@ -40,7 +40,7 @@ func TestVectors(t *testing.T) {
 	byRoot := map[string][]*vector{}
 	played := 0
 	for i, v := range list {
-		if stays[v.Name] != "" || v.Final != "" || v.Request.NotReady || v.Request.Timeout != "" || v.Request.User != "" || v.Request.NamespacesDown != "" || len(v.Registry.Hosts) > 0 || len(v.Exceptions) > 0 {
+		if stays[v.Name] != "" || v.Final != "" || v.Request.NotReady || v.Request.Timeout != "" || v.Request.User != "" || v.Request.NamespacesDown != "" || len(v.Registry.Hosts) > 0 || len(v.Registry.Users) > 0 || len(v.Exceptions) > 0 {
 			continue
 		}
 		one := &vector{Vector: v, host: fmt.Sprintf("g%03d.io", i), server: registrytest.New(nil)}

@@ -94,8 +94,8 @@ func listReferrers(t *testing.T, server *registrytest.Server) {
 func reviewed(t *testing.T, server *registrytest.Server, held *vectors.Registry, root, policy, image string) *outcome {
 	t.Helper()
 	dir := t.TempDir()
-	v := &vectors.Vector{Request: vectors.Request{TrustedRoot: root}}
-	p := newProcess(t, v, dir, func() { held.Configure(t, server, dir) })
+	v := &vectors.Vector{Request: vectors.Request{TrustedRoot: root}, Registry: *held}
+	p := newProcess(t, v, dir, server)
 	if refused := p.apply(t, []string{policy}); refused != "" {
 		t.Fatal(refused)
 	}

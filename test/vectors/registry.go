@@ -33,6 +33,8 @@ type Registry struct {
 	// Referrers is "" for a registry with the referrers API, "none" for one without, "empty" for one whose API says
 	// that there are none.
 	Referrers string `json:"referrers"`
+	// Users are who may read, "name:password"; none for everybody.
+	Users []string `json:"users"`
 	// Refuse makes the host one that refuses connections.
 	Refuse bool `json:"refuse"`
 	// Faults are applied in order; of several that fit a request the last one is.
@@ -119,6 +121,9 @@ func (r *Registry) retag(s *registrytest.Server, digests map[string]string) {
 // Misbehave arms the faults.
 func (r *Registry) Misbehave(t testing.TB, s *registrytest.Server, digests map[string]string) {
 	t.Helper()
+	if len(r.Users) > 0 {
+		s.Fault(registrytest.Match{}, registrytest.Users(r.Users...))
+	}
 	switch r.Referrers {
 	case "":
 	case "none":

@@ -25,6 +25,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	v1 "github.com/signet-policy/signet/api/v1"
+	"github.com/signet-policy/signet/pkg/credentials"
 	"github.com/signet-policy/signet/pkg/engine"
 	"github.com/signet-policy/signet/pkg/policy"
 	"github.com/signet-policy/signet/pkg/registry"
@@ -61,7 +62,7 @@ func run(t *testing.T, v *vectors.Vector) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	p := newProcess(t, v, dir, func() { v.Registry.Configure(t, server, dir) })
+	p := newProcess(t, v, dir, server)
 	refused := p.apply(t, v.Policies)
 	if refused == "" {
 		refused = p.except(t, v.Exceptions)
@@ -208,9 +209,9 @@ type process struct {
 	final    map[string]any
 }
 
-func newProcess(t *testing.T, v *vectors.Vector, dir string, configure func()) *process {
-	configure()
-	client, err := registry.New(registry.Options{ConfigDir: dir, Keychain: anonymous{}})
+func newProcess(t *testing.T, v *vectors.Vector, dir string, server *registrytest.Server) *process {
+	v.Registry.Configure(t, server, dir)
+	client, err := registry.New(registry.Options{ConfigDir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +226,11 @@ func newProcess(t *testing.T, v *vectors.Vector, dir string, configure func()) *
 		}
 	}
 	p := &process{store: policy.NewStore(), failure: map[policy.Key]policy.FailurePolicy{}}
-	e := engine.New(engine.Options{Registry: client, Verifier: sigstore.New(source), Store: p.store, Namespaces: &v.Request, Roles: &v.Request})
+	accesses := credentials.New(credentials.Options{
+		Client: client, Secrets: v.Request.Secrets(server.Host()), SystemNamespace: vectors.SystemNamespace,
+		Keychains: map[string]authn.Keychain{"default": anonymous{}, "github": anonymous{}},
+	})
+	e := engine.New(engine.Options{Accesses: accesses, Verifier: sigstore.New(source), Store: p.store, Namespaces: &v.Request, Roles: &v.Request})
 	resources := &webhook.Resources{Engine: e, Record: func(r *webhook.Reviewed) { p.reviewed = append(p.reviewed, r) }}
 	s := webhook.NewServer("", nil, func() error { return nil }, logr.Discard())
 	s.Handle(webhook.MutateFail, false, resources.Review(engine.Mutating, policy.Fail))

@@ -78,6 +78,13 @@ type Request struct {
 	Namespaces map[string]map[string]string `json:"namespaces"`
 	// NamespacesDown is why no labels of namespaces can be had; empty when they can.
 	NamespacesDown string `json:"namespacesDown"`
+	// PullSecrets are Secrets, "namespace/name", with the user of the registry that they hold, "name:password"; a text
+	// without a colon is what the Secret holds in place of a docker configuration.
+	PullSecrets map[string]string `json:"pullSecrets"`
+	// ServiceAccounts are the names of the pull secrets of service accounts, "namespace/name".
+	ServiceAccounts map[string][]string `json:"serviceAccounts"`
+	// SecretsDown is why no Secret can be read; empty when they can.
+	SecretsDown string `json:"secretsDown"`
 }
 
 // Labels are the labels of a namespace.

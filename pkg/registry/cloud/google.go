@@ -14,7 +14,6 @@ import (
 // googleHost is Container Registry or Artifact Registry.
 var googleHost = regexp.MustCompile(`^(?:(?:[a-z0-9-]+\.)?gcr\.io|[a-z0-9-]+\.pkg\.dev)$`)
 
-
 // cloudScope is what both registries and federated identities take.
 const cloudScope = "https://www.googleapis.com/auth/cloud-platform"
 

@@ -32,6 +32,7 @@ import (
 	"github.com/signet-policy/signet/pkg/policy"
 	"github.com/signet-policy/signet/pkg/registry"
 	"github.com/signet-policy/signet/pkg/registry/cloud"
+	"github.com/signet-policy/signet/pkg/rekor"
 	"github.com/signet-policy/signet/pkg/report"
 	"github.com/signet-policy/signet/pkg/trust"
 	"github.com/signet-policy/signet/pkg/verify/sigstore"
@@ -237,7 +238,7 @@ func newRegistries(f *serveFlags, recorder *report.Recorder, secrets credentials
 
 func newEngine(f *serveFlags, store *policy.Store, images engine.Accesses, roots trust.Root, namespaces engine.Namespaces, roles engine.Roles) *engine.Engine {
 	return engine.New(engine.Options{
-		Accesses: images, Verifier: sigstore.New(roots), Store: store, Namespaces: namespaces, Roles: roles,
+		Accesses: images, Verifier: sigstore.New(roots).Searching(rekor.New()), Store: store, Namespaces: namespaces, Roles: roles,
 		CacheDisabled: !f.cacheEnabled, CacheSize: f.cacheSize, CacheTTL: f.cacheTTL,
 		Timeout: time.Duration(f.webhookTimeout) * time.Second,
 	})

@@ -34,7 +34,7 @@ type flags struct {
 	identity, identityRegexp       string
 	issuer, issuerRegexp           string
 	signatureAlgorithm, kind       string
-	ignoreLog, ignoreSCT           bool
+	ignoreLog, ignoreSCT, offline  bool
 	rekorKey, tsaChain, repository string
 	annotations                    []string
 
@@ -67,6 +67,7 @@ func flagSet(name string, f *flags) *pflag.FlagSet {
 	fs.StringVar(&f.signatureAlgorithm, "signature-algorithm", "", "hash `algorithm` of signatures by --key: sha224, sha256, sha384 or sha512 (default sha256)")
 	fs.StringVar(&f.kind, "type", "", "`type` of signatures: cosign, sigstorebundle or notary; sigstorebundle also counts statements of any predicate type")
 	fs.BoolVar(&f.ignoreLog, "insecure-ignore-tlog", false, "ask for no transparency log entry")
+	fs.BoolVar(&f.offline, "offline", false, "search no transparency log for the entry of a signature that carries none")
 	fs.BoolVar(&f.ignoreSCT, "insecure-ignore-sct", false, "ask for no proof that the certificate was logged")
 	fs.StringVar(&f.rekorKey, "rekor-public-key", "", "public `key` of the transparency log, in place of the trusted root's: a file, or the PEM text")
 	fs.StringVar(&f.tsaChain, "timestamp-certificate-chain", "", "`chain` of a timestamp authority, root last, whose timestamp is then demanded: a file, or the PEM text")

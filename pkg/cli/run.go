@@ -11,6 +11,7 @@ import (
 	"github.com/signet-policy/signet/pkg/policy"
 	"github.com/signet-policy/signet/pkg/reason"
 	"github.com/signet-policy/signet/pkg/registry"
+	"github.com/signet-policy/signet/pkg/rekor"
 	"github.com/signet-policy/signet/pkg/trust"
 	"github.com/signet-policy/signet/pkg/verify/sigstore"
 )
@@ -53,7 +54,11 @@ func connect(f *flags, version string) (*recorder, error) {
 			return nil, fmt.Errorf("--trusted-root: %w", err)
 		}
 	}
-	seen := newRecorder(sigstore.New(roots))
+	verifier := sigstore.New(roots)
+	if !f.offline {
+		verifier = verifier.Searching(rekor.New())
+	}
+	seen := newRecorder(verifier)
 	var err error
 	seen.client, err = registry.New(registry.Options{
 		ConfigDir: f.registryConfigDir, AllowInsecure: f.allowInsecure, UserAgent: "signet/" + version, Observe: seen.observe,

@@ -117,11 +117,10 @@ func escaped(t testing.TB, file string) string {
 func TestCertifiedWarnings(t *testing.T) {
 	t.Parallel()
 	const (
-		at       = "spec.rules[0].verifyImages[0]"
-		whole    = `issuer: "https://i.test", subject: "a@b.test", `
-		open     = inEntry + "keyless: without an issuer and a subject it does not restrict the signer"
-		searched = ": Signet verifies the log proof that a signature carries and does not search the log at this address"
-		counted  = ": the same key stands in two entries of one set, so that one signature by it counts twice"
+		at      = "spec.rules[0].verifyImages[0]"
+		whole   = `issuer: "https://i.test", subject: "a@b.test", `
+		open    = inEntry + "keyless: without an issuer and a subject it does not restrict the signer"
+		counted = ": the same key stands in two entries of one set, so that one signature by it counts twice"
 	)
 	loose := func(field, text string) string {
 		return inEntry + "keyless." + field + `: "` + text + `" is not anchored: it also matches longer texts`
@@ -145,10 +144,10 @@ func TestCertifiedWarnings(t *testing.T) {
 		"no beginning":            {keyless(`issuer: a, subjectRegExp: "@b.test$", `), []string{loose("subjectRegExp", "@b.test$")}},
 		"globs":                   {keyless(`issuer: "https://i.test*", subject: "a@b*", `), []string{names("issuer", "https://i.test*"), names("subject", "a@b*")}},
 		"globs that end well":     {keyless(`issuer: "https://i.test/*", subject: "*", `), nil},
-		"log address":             {attestedBy(t, `{keyless: {`+whole+logged+`}}`), []string{inEntry + "keyless.rekor.url" + searched}},
+		"log address":             {attestedBy(t, `{keyless: {`+whole+logged+`}}`), nil},
 		"log address, ignored":    {attestedBy(t, `{keyless: {`+whole+`rekor: {url: "https://r", ignoreTlog: true}}}`), nil},
 		"certificates":            {attestedBy(t, `{certificates: {cert: $CERT, certChain: $CHAIN}}`), nil},
-		"certificates' log":       {attestedBy(t, `{certificates: {cert: $CERT, `+logged+`}}`), []string{inEntry + "certificates.rekor.url" + searched}},
+		"certificates' log":       {attestedBy(t, `{certificates: {cert: $CERT, `+logged+`}}`), nil},
 		"certificates, no search": {attestedBy(t, `{certificates: {cert: $CERT, rekor: {url: ""}}}`), nil},
 		"certificate twice": {attestedBy(t, `{certificates: {cert: $CERT}}, {certificates: {cert: $CERT, certChain: $CHAIN}}`),
 			[]string{at + ".attestors[0].entries[1]" + counted}},
@@ -284,13 +283,13 @@ func TestCertifiedFingerprints(t *testing.T) {
 	for _, base := range []string{`{keyless: {issuer: i, subject: s, %roots: $ROOTS}}`, `{certificates: {cert: $CERT, certChain: $CHAIN, %}}`} {
 		with := func(fields string) string { return print(strings.Replace(base, "%", fields, 1)) }
 		plain := with("")
-		for _, same := range []string{`rekor: {url: "https://r"}, `, `ctlog: {}, `} {
+		for _, same := range []string{`rekor: {url: "https://rekor.sigstore.dev"}, `, `ctlog: {}, `} {
 			if with(same) != plain {
 				t.Errorf("%s: another fingerprint with %s", base, same)
 			}
 		}
 		seen := map[string]string{plain: ""}
-		others := []string{`rekor: {url: "https://r", ignoreTlog: true}, `, `rekor: {url: "https://r", pubkey: $KEY}, `, `ctlog: {ignoreSCT: true}, `,
+		others := []string{`rekor: {url: "https://r"}, `, `rekor: {url: "https://r", ignoreTlog: true}, `, `rekor: {url: "https://r", pubkey: $KEY}, `, `ctlog: {ignoreSCT: true}, `,
 			`ctlog: {pubkey: $KEY}, `, `ctlog: {tsaCertChain: ` + key(t, "tsa-chain.pem") + `}, `}
 		if strings.Contains(base, "keyless") {
 			others = append(others, `issuerRegExp: i, `, `subjectRegExp: i, `, `additionalExtensions: {a: i}, `, `additionalExtensions: {i: a}, `)

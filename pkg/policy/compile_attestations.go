@@ -71,7 +71,7 @@ func (c *compiler) anybody(in *v1.ImageVerification, path, at *field.Path, shown
 		Identity: c.identity(verify.IdentityText{AdditionalExtensions: in.AdditionalExtensions}, extensions, extensions),
 		Roots:    c.authorities(in.Roots, path.Child("roots")),
 	}
-	a.IgnoreSCT, c.keylessSeen = true, true
+	a.LogURL, a.IgnoreSCT, c.keylessSeen = publicRekor, true, true
 	return verify.Set{Count: 1, Entries: []verify.Entry{{Path: shown + ".attestors[0].entries[0].keyless", Attestor: &a}}}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -267,17 +268,22 @@ func (c *compiler) repository(own string, path *field.Path, sc scope) image.Ref 
 	return ref
 }
 
-// publicRekor is the address that an absent rekor block stands for. Naming it draws no warning: keyless demands an
-// address, and this is the one that everybody writes.
+// publicRekor is the log that an absent rekor block stands for.
 const publicRekor = "https://rekor.sigstore.dev"
 
+// rekor reads the transparency log. Its address is used only for signatures that carry no proof (VI 6.5(3) and (4)).
 func (c *compiler) rekor(a *verify.Attestor, in *v1.Rekor, path *field.Path) {
 	if in == nil {
+		a.LogURL = publicRekor
 		return
 	}
 	a.IgnoreLog = in.IgnoreTlog
-	if in.URL != "" && in.URL != publicRekor && !in.IgnoreTlog {
-		c.warn("%s: Signet verifies the log proof that a signature carries and does not search the log at this address", path.Child("url"))
+	c.noVariable(path.Child("url"), in.URL)
+	if !in.IgnoreTlog && in.URL != "" {
+		a.LogURL = in.URL
+		if u, err := url.Parse(in.URL); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+			c.errs = append(c.errs, field.Invalid(path.Child("url"), clip(in.URL), "an http or https URL is expected"))
+		}
 	}
 	if in.PubKey == "" {
 		return

@@ -84,6 +84,10 @@ func TestAttestorOptions(t *testing.T) {
 		"log by default":      {attested(`[{entries: [{keys: {publicKeys: $KEY}}]}]`), func(a *verify.Attestor) any { return a.IgnoreLog }, false},
 		"log ignored":         {attested(`[{entries: [{keys: {publicKeys: $KEY, rekor: {ignoreTlog: true}}}]}]`), func(a *verify.Attestor) any { return a.IgnoreLog }, true},
 		"log with a URL":      {attested(`[{entries: [{keys: {publicKeys: $KEY, rekor: {url: "https://r"}}}]}]`), func(a *verify.Attestor) any { return a.IgnoreLog }, false},
+		"public log":          {attested(`[{entries: [{keys: {publicKeys: $KEY}}]}]`), func(a *verify.Attestor) any { return a.LogURL }, "https://rekor.sigstore.dev"},
+		"own log":             {attested(`[{entries: [{keys: {publicKeys: $KEY, rekor: {url: "https://r"}}}]}]`), func(a *verify.Attestor) any { return a.LogURL }, "https://r"},
+		"no search":           {attested(`[{entries: [{keys: {publicKeys: $KEY, rekor: {url: ""}}}]}]`), func(a *verify.Attestor) any { return a.LogURL }, ""},
+		"no log, no search":   {attested(`[{entries: [{keys: {publicKeys: $KEY, rekor: {url: "https://r", ignoreTlog: true}}}]}]`), func(a *verify.Attestor) any { return a.LogURL }, ""},
 		"log keys":            {attested(`[{entries: [{keys: {publicKeys: $KEY, rekor: {pubkey: $KEY}}}]}]`), func(a *verify.Attestor) any { return len(a.LogKeys) }, 1},
 		"no SCT changes none": {attested(`[{entries: [{keys: {publicKeys: $KEY, ctlog: {ignoreSCT: true}}}]}]`), func(a *verify.Attestor) any { return a.IgnoreLog }, false},
 		"hash":                {attested(`[{entries: [{keys: {publicKeys: $KEY}}]}]`), func(a *verify.Attestor) any { return a.Hash }, crypto.SHA256},
@@ -136,7 +140,7 @@ func TestFingerprints(t *testing.T) {
 	for _, same := range []string{
 		`{imageReferences: ["b"], required: false, attestors: [{entries: [{keys: {publicKeys: $KEY}}]}]}`,
 		`{image: "*", key: $KEY}`,
-		attested(`[{count: 1, entries: [{keys: {publicKeys: $KEY, ctlog: {ignoreSCT: true}, rekor: {url: "https://r"}}}]}]`),
+		attested(`[{count: 1, entries: [{keys: {publicKeys: $KEY, ctlog: {ignoreSCT: true}, rekor: {url: "https://rekor.sigstore.dev"}}}]}]`),
 	} {
 		if print(same) != base {
 			t.Errorf("%s has another fingerprint", same)

@@ -16,7 +16,7 @@ import (
 // no two different requirements are written the same way. Paths are left out: they appear in messages alone.
 func Fingerprint(r *Requirement) string {
 	w := writer{sha256.New()}
-	w.text("signet/requirement/3")
+	w.text("signet/requirement/4")
 	w.flag(r.AnyStatement)
 	w.number(len(r.Sets))
 	for i := range r.Sets {
@@ -85,6 +85,7 @@ func (w writer) attestor(a *Attestor) {
 	}
 	w.text(a.Repository.Repository())
 	w.flag(a.IgnoreLog)
+	w.text(a.LogURL)
 	w.number(len(a.LogKeys))
 	for _, k := range a.LogKeys {
 		w.key(k)

@@ -73,6 +73,9 @@ type Attestor struct {
 	Repository image.Ref
 	// IgnoreLog drops the need for a transparency log proof.
 	IgnoreLog bool
+	// LogURL is the log that is searched for the entry of a signature in cosign's older format that carries none; empty
+	// for no search.
+	LogURL string
 	// LogKeys replace the trust root's transparency logs (rekor.pubkey).
 	LogKeys []crypto.PublicKey
 	// IgnoreSCT drops the need for a proof that the certificate was logged; it says nothing about timestamps.

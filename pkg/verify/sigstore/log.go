@@ -144,7 +144,12 @@ func (v *Verifier) verifyLog(s *signed, a *verify.Attestor, who *signer, c *chec
 		return nil, missing("the transparency log entry cannot be used: " + shown(err))
 	}
 	if len(entries) == 0 {
-		return nil, missing("the signature carries no transparency log entry")
+		if entries, err = v.search(s, a, who, c); err != nil {
+			return nil, err
+		}
+	}
+	if len(entries) == 0 {
+		return nil, v.missingEntry(s, a)
 	}
 	var trusted root.TrustedMaterial
 	if len(a.LogKeys) == 0 {

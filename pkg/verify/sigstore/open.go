@@ -80,6 +80,10 @@ type signed struct {
 	// timestamps are RFC 3161 responses over stamped.
 	timestamps func() ([][]byte, error)
 	stamped    []byte
+	// searchable is set for cosign's older format, whose log entries may be searched for; layer is the envelope as it was
+	// logged, nil for what is none.
+	searchable bool
+	layer      []byte
 }
 
 // open reads an artifact. What is no signature at all gives neither a signed nor an error.
@@ -156,7 +160,7 @@ func openSimple(img image.Pinned, a *image.Artifact) (*signed, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &signed{claims: c, payload: a.Payload, message: a.Payload, signature: signature, stamped: signature}
+	s := &signed{claims: c, payload: a.Payload, message: a.Payload, signature: signature, stamped: signature, searchable: true}
 	return s, s.annotations(a.Annotations)
 }
 
@@ -200,6 +204,7 @@ func openEnvelope(img image.Pinned, a *image.Artifact) (*signed, error) {
 	}
 	// cosign stamps the whole layer here, for want of a signature annotation.
 	s.stamped = a.Payload
+	s.searchable, s.layer = true, a.Payload
 	return s, s.annotations(a.Annotations)
 }
 

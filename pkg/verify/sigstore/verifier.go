@@ -1,6 +1,6 @@
 // Package sigstore verifies cosign's simple-signing format and Sigstore bundles against public keys, certificates and
-// certified identities. Both formats are opened into one form, so that one set of rules holds for both. Nothing is fetched: the proofs that count are those that
-// a candidate carries.
+// certified identities. Both formats are opened into one form, so that one set of rules holds for both. The proofs that
+// count are those that a candidate carries; only the log entry of a signature in the older format may be searched for.
 package sigstore
 
 import (
@@ -12,6 +12,7 @@ import (
 	"crypto/elliptic"
 	_ "crypto/sha256" // hashes of signatures
 	_ "crypto/sha512" // hashes of signatures
+	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/reason"
+	"github.com/signet-policy/signet/pkg/rekor"
 	"github.com/signet-policy/signet/pkg/verify"
 )
 
@@ -35,11 +37,14 @@ type Source interface {
 
 // Verifier is the verify.Verifier of Sigstore's formats. It is safe for use by many goroutines.
 type Verifier struct {
-	source Source
-	now    func() time.Time
-	memo   *memo
+	source   Source
+	now      func() time.Time
+	memo     *memo
+	searcher Searcher
 	// root is the trust root for one verification: all its proofs are held against the same one.
 	root func() (root.TrustedMaterial, error)
+	// find searches a log for one verification; nil without a searcher.
+	find func(log string, proposed []json.RawMessage) ([]rekor.Entry, error)
 }
 
 var _ verify.Verifier = (*Verifier)(nil)
@@ -58,7 +63,13 @@ func (v *Verifier) Generation() string {
 
 // during returns the verifier for one verification.
 func (v *Verifier) during(ctx context.Context) *Verifier {
-	return &Verifier{source: v.source, now: v.now, memo: v.memo, root: sync.OnceValues(func() (root.TrustedMaterial, error) { return v.load(ctx) })}
+	one := &Verifier{source: v.source, now: v.now, memo: v.memo, root: sync.OnceValues(func() (root.TrustedMaterial, error) { return v.load(ctx) })}
+	if v.searcher != nil {
+		one.find = func(log string, proposed []json.RawMessage) ([]rekor.Entry, error) {
+			return v.searcher.Search(ctx, log, proposed)
+		}
+	}
+	return one
 }
 
 func (v *Verifier) load(ctx context.Context) (root.TrustedMaterial, error) {

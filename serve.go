@@ -28,7 +28,6 @@ import (
 	"github.com/signet-policy/signet/controllers"
 	"github.com/signet-policy/signet/pkg/credentials"
 	"github.com/signet-policy/signet/pkg/engine"
-	"github.com/signet-policy/signet/pkg/match"
 	"github.com/signet-policy/signet/pkg/policy"
 	"github.com/signet-policy/signet/pkg/registry"
 	"github.com/signet-policy/signet/pkg/registry/cloud"
@@ -95,7 +94,7 @@ func serve(ctx context.Context, f *serveFlags, log logr.Logger) error {
 		return err
 	}
 	review := newEngine(f, store, images, roots, namespaces, roles)
-	compile := policy.Options{ForceIgnore: f.forceFailurePolicyIgnore}
+	compile := policy.Options{ForceIgnore: f.forceFailurePolicyIgnore, CommonPaths: !f.autoUpdateWebhooks}
 	certificates, err := newCertificates(ctx, config, f, namespace)
 	if err != nil {
 		return err
@@ -110,7 +109,7 @@ func serve(ctx context.Context, f *serveFlags, log logr.Logger) error {
 		return err
 	}
 	server := newServer(webhook.NewServer(address(f, f.webhookServerPort), certificates.TLSConfig(), ready(set), log.WithName("webhook")),
-		&webhook.Resources{Engine: review, Record: record(recorder)}, compile, set.Unserved, f.exceptions(), namespace)
+		&webhook.Resources{Engine: review, Record: record(recorder)}, compile, set, f.exceptions(), namespace)
 	for _, r := range append(refreshers, recorder, &report.Pruner{Recorder: recorder}, server) {
 		if err := mgr.Add(r); err != nil {
 			return err
@@ -270,7 +269,7 @@ func record(recorder *report.Recorder) func(*webhook.Reviewed) {
 }
 
 func newServer(server *webhook.Server, resources *webhook.Resources, compile policy.Options,
-	unserved func(context.Context, []match.Kind) []string, exceptions controllers.Exceptions, namespace string) *webhook.Server {
+	set *controllers.Set, exceptions controllers.Exceptions, namespace string) *webhook.Server {
 	for _, p := range []struct {
 		path    string
 		phase   engine.Phase
@@ -280,8 +279,9 @@ func newServer(server *webhook.Server, resources *webhook.Resources, compile pol
 		{webhook.ValidateFail, engine.Validating, policy.Fail}, {webhook.ValidateIgnore, engine.Validating, policy.Ignore},
 	} {
 		server.Handle(p.path, p.failure == policy.Ignore, resources.Review(p.phase, p.failure))
+		server.HandleEach(p.path, p.failure == policy.Ignore, func(k policy.Key) webhook.Review { return resources.ReviewOf(p.phase, p.failure, k) })
 	}
-	server.Handle(webhook.PolicyValidate, false, webhook.ReviewPolicy(compile, unserved))
+	server.Handle(webhook.PolicyValidate, false, webhook.ReviewPolicy(compile, set.Unserved, set.CheckConditions))
 	server.Handle(webhook.ExceptionValidate, true, webhook.ReviewException(exceptions.Warnings))
 	server.Handle(webhook.PolicyMutate, true, webhook.Unchanged)
 	server.Handle(webhook.VerifyMutate, true, webhook.Patch(func(object []byte) ([]byte, error) {

@@ -12,6 +12,7 @@ import (
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"k8s.io/client-go/discovery"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -94,6 +95,7 @@ func (o *Options) complete() error {
 type Set struct {
 	loader     *loader
 	namespaces *Namespaces
+	conditions *conditionChecker
 	mu         sync.Mutex // covers kinds
 	kinds      *kinds
 }
@@ -114,6 +116,12 @@ func (s *Set) Unserved(ctx context.Context, selectors []match.Kind) []string {
 		}
 	}
 	return out
+}
+
+// CheckConditions asks the API server what it makes of the matchConditions of a policy. Its objections name the policy's fields;
+// the error is that of asking.
+func (s *Set) CheckConditions(ctx context.Context, conditions []admissionregistrationv1.MatchCondition) (field.ErrorList, error) {
+	return s.conditions.check(ctx, conditions)
 }
 
 // Synced tells whether every policy, every exception and every namespace has been read once: before that the process is not ready.
@@ -151,10 +159,12 @@ func Setup(mgr ctrl.Manager, opts Options) (*Set, error) {
 	})
 	l.exceptions = &exceptionLoader{store: opts.Store, reader: mgr.GetCache(), exceptions: opts.Exceptions}
 	cover := &coverage{}
+	conditions := &conditionChecker{client: live}
 	watch := &health{client: live, namespace: opts.SystemNamespace, now: opts.Now}
 	w := &webhookController{
 		reader: mgr.GetCache(), client: live, store: opts.Store, options: &opts, bundle: opts.Certificates.CABundle,
 		kinds: &kinds{client: disco, now: opts.Now}, health: watch, coverage: cover, covered: askStatus.add,
+		conditions: conditions,
 	}
 	status := &statusWriter{reader: mgr.GetCache(), writer: live, store: opts.Store, loader: l, coverage: cover, now: opts.Now}
 	opts.Certificates.onChange(func() { askWebhooks.add(webhooks{}) })
@@ -172,7 +182,7 @@ func Setup(mgr ctrl.Manager, opts Options) (*Set, error) {
 			return nil, fmt.Errorf("setting up controllers: %w", err)
 		}
 	}
-	return &Set{loader: l, namespaces: opts.Namespaces, kinds: &kinds{client: disco, now: opts.Now}}, nil
+	return &Set{loader: l, namespaces: opts.Namespaces, conditions: conditions, kinds: &kinds{client: disco, now: opts.Now}}, nil
 }
 
 // needRoles tells whether a policy in force asks for the roles of users.

@@ -36,6 +36,8 @@ type webhookController struct {
 	kinds    *kinds
 	health   *health
 	coverage *coverage
+	// conditions checks those of policies with webhooks of their own.
+	conditions *conditionChecker
 	// covered is told after each round, for every policy in force.
 	covered func(policy.Key)
 
@@ -106,11 +108,14 @@ func (c *webhookController) round(ctx context.Context, policies []*policy.Policy
 			r = register(policies, c.kinds, b.timeout)
 		}
 	}
-	c.tell(ctx, append(notes, r.notes()...))
-	if err := w.mutating(ctx, ResourceMutating, b.resourceMutating(r.mutating)); err != nil {
+	if err := r.checkConditions(ctx, c.conditions); err != nil {
 		return reconcile.Result{}, err
 	}
-	if err := w.validating(ctx, ResourceValidating, b.resourceValidating(r.validating)); err != nil {
+	c.tell(ctx, append(notes, r.notes()...))
+	if err := w.mutating(ctx, ResourceMutating, b.allMutating(&r)); err != nil {
+		return reconcile.Result{}, err
+	}
+	if err := w.validating(ctx, ResourceValidating, b.allValidating(&r)); err != nil {
 		return reconcile.Result{}, err
 	}
 	c.coverage.succeeded(policies, r.problems)

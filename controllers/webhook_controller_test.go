@@ -38,7 +38,7 @@ func newRound(t *testing.T, served *apis, objects ...client.Object) *round {
 		reader: r.api, client: r.api, store: store, options: &o, bundle: func() []byte { return []byte("CA") },
 		kinds:    &kinds{client: served, now: r.clock.now},
 		health:   &health{client: r.api, namespace: "kyverno", now: r.clock.now},
-		coverage: &coverage{}, covered: func(policy.Key) {},
+		coverage: &coverage{}, conditions: &conditionChecker{client: r.api}, covered: func(policy.Key) {},
 	}
 	return r
 }

@@ -47,9 +47,10 @@ func (r *registration) add(t target, o match.Operations) {
 	r.targets[t] |= o
 }
 
-// registrations are those of the four common webhooks.
+// registrations are those of the four common webhooks, and of policies with webhooks of their own.
 type registrations struct {
 	mutating, validating map[policy.FailurePolicy]*registration
+	fine                 []fineRegistration
 	// problems say by policy why its registration is not complete.
 	problems map[policy.Key]string
 	// unknown are the kinds that the API server does not serve, each with its policy; they are left out.
@@ -64,13 +65,18 @@ func register(policies []*policy.Policy, k *kinds, defaultTimeout int32) registr
 	out.mutating, out.validating = empty(defaultTimeout), empty(defaultTimeout)
 	for _, p := range policies {
 		timeout := cmp.Or(p.TimeoutSeconds, defaultTimeout)
+		mutating, validating := out.mutating[p.FailurePolicy], out.validating[p.FailurePolicy]
+		if p.FineGrained() {
+			mutating, validating = &registration{timeout: min(timeout, maxTimeout)}, &registration{timeout: min(timeout, maxTimeout)}
+			out.fine = append(out.fine, fineRegistration{policy: p, mutating: mutating, validating: validating})
+		}
 		for _, rule := range p.Rules {
 			less := excluded(rule, k)
 			for _, filters := range [][]match.Resource{rule.Filter.Match.Any, rule.Filter.Match.All} {
 				for i := range filters {
 					for j := range filters[i].Kinds {
 						for _, t := range out.resolve(p, &filters[i].Kinds[j], k) {
-							out.add(rule, t, &filters[i], less, timeout)
+							add(mutating, validating, rule, t, &filters[i], less, timeout)
 						}
 					}
 				}
@@ -98,7 +104,7 @@ func (r *registrations) resolve(p *policy.Policy, kind *match.Kind, k *kinds) []
 }
 
 // add registers a target of one of a rule's filters, for the filter's operations or else the usual ones.
-func (r *registrations) add(rule *policy.Rule, t target, filter *match.Resource, less []exclusion, timeout int32) {
+func add(mutating, validating *registration, rule *policy.Rule, t target, filter *match.Resource, less []exclusion, timeout int32) {
 	own := func(usual match.Operations) match.Operations {
 		o := cmp.Or(filter.Operations, usual)
 		for i := range less {
@@ -114,9 +120,9 @@ func (r *registrations) add(rule *policy.Rule, t target, filter *match.Resource,
 			to.timeout = min(max(to.timeout, timeout), maxTimeout)
 		}
 	}
-	enter(r.mutating[rule.Policy.FailurePolicy], own(mutatingOperations))
+	enter(mutating, own(mutatingOperations))
 	if rule.Validates() {
-		enter(r.validating[rule.Policy.FailurePolicy], own(validatingOperations))
+		enter(validating, own(validatingOperations))
 	}
 }
 

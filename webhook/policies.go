@@ -6,6 +6,7 @@ import (
 	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	kjson "sigs.k8s.io/json"
 
@@ -14,9 +15,14 @@ import (
 	"github.com/signet-policy/signet/pkg/policy"
 )
 
+// MatchConditions asks the API server what it makes of the matchConditions of a policy.
+type MatchConditions func(context.Context, []admissionregistrationv1.MatchCondition) (field.ErrorList, error)
+
 // ReviewPolicy judges a policy that somebody wants to store, by compiling it. With unserved, which tells the kinds that
-// the API server does not know, the author is warned of them: most often they are misspelled.
-func ReviewPolicy(opts policy.Options, unserved func(context.Context, []match.Kind) []string) Review {
+// the API server does not know, the author is warned of them: most often they are misspelled. With conditions, which asks
+// the API server what it makes of matchConditions, those that it refuses are errors; the other error is that it cannot be
+// asked.
+func ReviewPolicy(opts policy.Options, unserved func(context.Context, []match.Kind) []string, conditions MatchConditions) Review {
 	return func(ctx context.Context, req *admissionv1.AdmissionRequest, _ time.Duration) *admissionv1.AdmissionResponse {
 		if req.Operation != admissionv1.Create && req.Operation != admissionv1.Update || req.SubResource != "" {
 			return &admissionv1.AdmissionResponse{Allowed: true}
@@ -27,6 +33,15 @@ func ReviewPolicy(opts policy.Options, unserved func(context.Context, []match.Ki
 		}
 		if len(errs) > 0 {
 			return denied(errs.ToAggregate().Error())
+		}
+		if conditions != nil && compiled != nil && compiled.FineGrained() {
+			errs, err := conditions(ctx, compiled.MatchConditions)
+			if err != nil {
+				return denied("the matchConditions cannot be checked: " + err.Error())
+			}
+			if len(errs) > 0 {
+				return denied(errs.ToAggregate().Error())
+			}
 		}
 		if unserved != nil {
 			for _, kind := range unserved(ctx, kindsOf(compiled)) {

@@ -33,8 +33,13 @@ type Resources struct {
 	Record func(*Reviewed)
 }
 
-// Review returns the review of one path.
+// Review returns the review of one common path.
 func (h *Resources) Review(phase engine.Phase, failure policy.FailurePolicy) Review {
+	return h.ReviewOf(phase, failure, policy.Key{})
+}
+
+// ReviewOf returns the review of the fine-grained path of one policy.
+func (h *Resources) ReviewOf(phase engine.Phase, failure policy.FailurePolicy, only policy.Key) Review {
 	ignore := failure == policy.Ignore
 	return func(ctx context.Context, req *admissionv1.AdmissionRequest, timeout time.Duration) *admissionv1.AdmissionResponse {
 		start := time.Now()
@@ -45,6 +50,7 @@ func (h *Resources) Review(phase engine.Phase, failure policy.FailurePolicy) Rev
 		if err != nil {
 			return undecided(ignore, err.Error())
 		}
+		in.Policy = only
 		decision, err := h.Engine.Review(ctx, in)
 		if err != nil {
 			return undecided(ignore, err.Error())

@@ -22,6 +22,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	kjson "sigs.k8s.io/json"
+
+	"github.com/signet-policy/signet/pkg/policy"
 )
 
 // maxBody is the largest review that is read, in bytes: an object and its old version, each at the API server's own
@@ -39,6 +41,9 @@ const (
 	VerifyMutate   = "/verifymutate"
 
 	ExceptionValidate = "/exceptionvalidate"
+
+	// FineGrained follows the path of a failure policy and is followed by a policy's name, or namespace/name.
+	FineGrained = "/finegrained"
 
 	Liveness  = "/health/liveness"
 	Readiness = "/health/readiness"
@@ -77,6 +82,17 @@ func NewServer(addr string, config *tls.Config, ready func() error, log logr.Log
 // otherwise it is denied.
 func (s *Server) Handle(path string, ignore bool, review Review) {
 	s.mux.Handle("POST "+path, &handler{review: review, ignore: ignore, log: s.Log.WithValues("path", path)})
+}
+
+// HandleEach registers reviews for the fine-grained paths below a path, one for each policy that the API server names.
+func (s *Server) HandleEach(path string, ignore bool, review func(policy.Key) Review) {
+	log := s.Log.WithValues("path", path)
+	each := func(w http.ResponseWriter, r *http.Request) {
+		k := policy.Key{Namespace: r.PathValue("namespace"), Name: r.PathValue("name")}
+		(&handler{review: review(k), ignore: ignore, log: log.WithValues("only", k.String())}).ServeHTTP(w, r)
+	}
+	s.mux.HandleFunc("POST "+path+FineGrained+"/{name}", each)
+	s.mux.HandleFunc("POST "+path+FineGrained+"/{namespace}/{name}", each)
 }
 
 // Handler is the server's handler, for tests and benchmarks.

@@ -189,7 +189,7 @@ func TestHealth(t *testing.T) {
 func TestReviewPolicy(t *testing.T) {
 	t.Parallel()
 	s := webhook.NewServer("", nil, func() error { return nil }, logr.Discard())
-	s.Handle(webhook.PolicyValidate, false, webhook.ReviewPolicy(policyOptions, nil))
+	s.Handle(webhook.PolicyValidate, false, webhook.ReviewPolicy(policyOptions, nil, nil))
 	s.Handle(webhook.PolicyMutate, false, webhook.Unchanged)
 	const good = `{"metadata":{"name":"p"},"spec":{"rules":[{"name":"r","match":{"any":[{"resources":{"kinds":["Pod"]}}]},"verifyImages":[{"imageReferences":["*"]}]}]}}`
 	bad := strings.Replace(good, `["*"]`, `[]`, 1)
@@ -239,7 +239,7 @@ func TestReviewPolicyUnserved(t *testing.T) {
 			}
 		}
 		return out
-	}))
+	}, nil))
 	const object = `{"metadata":{"name":"p","annotations":{"pod-policies.kyverno.io/autogen-controllers":"none"}},"spec":{"rules":[{"name":"r","match":{"any":[{"resources":{"kinds":["KIND"]}}]},"verifyImages":[{"imageReferences":["*"],"failureAction":"Enforce","attestors":[]}]}]}}`
 	for kind, want := range map[string][]string{
 		"Pod":  nil,

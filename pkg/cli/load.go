@@ -131,17 +131,17 @@ func (l *loaded) document(where string, raw []byte, schema *defaults) error {
 		namespaced.Namespace = defaultNamespace
 	}
 	compiled, errs := policy.CompileNamespaced(namespaced, compileOptions)
-	warnings, _ := policy.AdmitNamespaced(namespaced, policy.Options{})
+	warnings, _ := policy.AdmitNamespaced(namespaced, policy.Options{CommonPaths: true})
 	return l.add(compiled, warnings, errs, where)
 }
 
 // compileOptions make every failure policy the same, because one call judges everything at once. A result says what
 // happened either way.
-var compileOptions = policy.Options{ForceIgnore: true}
+var compileOptions = policy.Options{ForceIgnore: true, CommonPaths: true}
 
 func (l *loaded) cluster(p *v1.ClusterPolicy, where string) error {
 	compiled, errs := policy.CompileCluster(p, compileOptions)
-	warnings, _ := policy.AdmitCluster(p, policy.Options{})
+	warnings, _ := policy.AdmitCluster(p, policy.Options{CommonPaths: true})
 	return l.add(compiled, warnings, errs, where)
 }
 

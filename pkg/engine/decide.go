@@ -27,7 +27,7 @@ func (r *review) decide() *Decision {
 		if stopped {
 			continue
 		}
-		here := planned.Rule.Policy.FailurePolicy == r.req.FailurePolicy
+		here := r.req.asks(planned.Rule.Policy)
 		results, responses, pins := r.rule(planned)
 		if here {
 			d.Results = append(d.Results, results...)

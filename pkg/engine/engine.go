@@ -90,7 +90,10 @@ type Request struct {
 	Phase Phase
 	// FailurePolicy is that of the webhook path: only policies with the same one decide here.
 	FailurePolicy policy.FailurePolicy
-	Attributes    match.Attributes
+	// Policy is the one policy of a fine-grained path: it alone decides here. Zero on a common path, where every policy
+	// without such a path decides.
+	Policy     policy.Key
+	Attributes match.Attributes
 	// Name is the object's name, empty while it has only a generateName.
 	Name   string
 	Object map[string]any
@@ -98,6 +101,14 @@ type Request struct {
 	Old map[string]any
 	// Timeout is the API server's for this call, 0 when it is not known.
 	Timeout time.Duration
+}
+
+// asks tells whether the request's path is that of a policy, so that the policy decides.
+func (r *Request) asks(p *policy.Policy) bool {
+	if r.Policy != (policy.Key{}) {
+		return p.Key == r.Policy
+	}
+	return !p.FineGrained() && p.FailurePolicy == r.FailurePolicy
 }
 
 // ErrNotReady says that the policies have not been read yet.
@@ -145,7 +156,7 @@ func (e *Engine) Review(ctx context.Context, req *Request) (*Decision, error) {
 	return r.decide(), nil
 }
 
-// rules are those that judge the request in its phase. In the mutating phase those of the other failure policy are
+// rules are those that judge the request in its phase. In the mutating phase those of the other paths are
 // among them, for the annotation tells of all.
 func (e *Engine) rules(snapshot *policy.Snapshot, req *Request, p *plan.Plan) []*policy.Rule {
 	var matched []*policy.Rule
@@ -159,7 +170,7 @@ func (e *Engine) rules(snapshot *policy.Snapshot, req *Request, p *plan.Plan) []
 	}
 	rules := matched[:0]
 	for _, r := range matched {
-		if r.Validates() && r.Policy.FailurePolicy == req.FailurePolicy {
+		if r.Validates() && req.asks(r.Policy) {
 			rules = append(rules, r)
 		}
 	}

@@ -28,6 +28,9 @@ const autogenControllers = "pod-policies.kyverno.io/autogen-controllers"
 type Options struct {
 	// ForceIgnore makes every failure policy Ignore (--forceFailurePolicyIgnore).
 	ForceIgnore bool
+	// CommonPaths leaves policies without webhooks of their own: what has matchConditions is judged with all the others,
+	// as if its conditions always held. It is for where the API server is not told what to ask.
+	CommonPaths bool
 }
 
 // CompileCluster compiles a ClusterPolicy. Each error names a field.
@@ -200,9 +203,7 @@ func (c *compiler) webhook(spec *field.Path) {
 			}
 			timeout, at = w.TimeoutSeconds, path.Child("timeoutSeconds")
 		}
-		if len(w.MatchConditions) > 0 {
-			c.notYet(path.Child("matchConditions"))
-		}
+		c.matchConditions(w.MatchConditions, path.Child("matchConditions"))
 	}
 	switch {
 	case c.opts.ForceIgnore, policy == v1.Ignore:

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	v1 "github.com/signet-policy/signet/api/v1"
@@ -75,6 +76,9 @@ type Policy struct {
 	// FailurePolicy and TimeoutSeconds are the effective ones; TimeoutSeconds is 0 where the flag's default holds.
 	FailurePolicy  FailurePolicy
 	TimeoutSeconds int32
+	// MatchConditions are CEL expressions by which the API server chooses the requests that it asks about; with some, the
+	// policy has webhooks of its own.
+	MatchConditions []admissionregistrationv1.MatchCondition
 	// ApplyOne stops after the first rule that produced pass or fail.
 	ApplyOne   bool
 	Background bool
@@ -89,6 +93,9 @@ type Policy struct {
 	// NotEvaluated names what a stored policy holds beyond verifyImages rules; its Ready condition says so.
 	NotEvaluated []string
 }
+
+// FineGrained tells whether the policy has webhooks of its own (VI 3.4).
+func (p *Policy) FineGrained() bool { return len(p.MatchConditions) > 0 }
 
 // Report is what the policy's annotations say about its report results.
 type Report struct {

@@ -12,11 +12,29 @@ import (
 	"github.com/signet-policy/signet/pkg/policy"
 )
 
-// slot is one webhook call of a request: its phase and the failure policy of its path.
+// slot is one webhook call of a request: its phase, and the failure policy and the one policy, if any, of its path.
 type slot struct {
 	phase engine.Phase
 	path  policy.FailurePolicy
+	only  policy.Key
 }
+
+// paths are those of the calls, each once, in the order of the webhooks' names.
+func paths(calls map[slot][]finding) []slot {
+	var out []slot
+	for s := range calls {
+		if s.phase = 0; !slices.Contains(out, s) {
+			out = append(out, s)
+		}
+	}
+	slices.SortFunc(out, func(a, b slot) int {
+		return cmp.Or(cmp.Compare(a.path, b.path), cmp.Compare(a.only.Namespace, b.only.Namespace), cmp.Compare(a.only.Name, b.only.Name))
+	})
+	return out
+}
+
+// at is the call of a phase on the same path.
+func (s slot) at(phase engine.Phase) slot { return slot{phase: phase, path: s.path, only: s.only} }
 
 // rules are the rules in force that are reported, by name; nil means that they are not known yet.
 type rules map[ruleKey]*policy.Rule
@@ -57,14 +75,14 @@ func merge(existing []reports.PolicyReportResult, calls map[slot][]finding, crea
 	}
 	replaced := map[ruleKey]bool{}
 	var out []reports.PolicyReportResult
-	for _, path := range []policy.FailurePolicy{policy.Fail, policy.Ignore} {
-		validated, heard := calls[slot{engine.Validating, path}]
+	for _, path := range paths(calls) {
+		validated, heard := calls[path.at(engine.Validating)]
 		for _, f := range validated {
 			if !inForce.gone(f.ruleKey) {
 				out, replaced[f.ruleKey] = append(out, f.result), true
 			}
 		}
-		for _, f := range calls[slot{engine.Mutating, path}] {
+		for _, f := range calls[path.at(engine.Mutating)] {
 			if inForce.gone(f.ruleKey) || f.validates && (heard || held[f.ruleKey]) || created && held[f.ruleKey] {
 				continue
 			}
@@ -90,7 +108,10 @@ func keeps(k ruleKey, calls map[slot][]finding, created bool, inForce rules) boo
 	if r == nil {
 		return false
 	}
-	owner := slot{engine.Mutating, r.Policy.FailurePolicy}
+	owner := slot{phase: engine.Mutating, path: r.Policy.FailurePolicy}
+	if r.Policy.FineGrained() {
+		owner.only = r.Policy.Key
+	}
 	if r.Validates() {
 		owner.phase = engine.Validating
 	}

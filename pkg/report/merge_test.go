@@ -12,10 +12,10 @@ import (
 )
 
 var (
-	mutFail   = slot{engine.Mutating, policy.Fail}
-	valFail   = slot{engine.Validating, policy.Fail}
-	mutIgnore = slot{engine.Mutating, policy.Ignore}
-	valIgnore = slot{engine.Validating, policy.Ignore}
+	mutFail   = slot{phase: engine.Mutating, path: policy.Fail}
+	valFail   = slot{phase: engine.Validating, path: policy.Fail}
+	mutIgnore = slot{phase: engine.Mutating, path: policy.Ignore}
+	valIgnore = slot{phase: engine.Validating, path: policy.Ignore}
 )
 
 func TestMerge(t *testing.T) {

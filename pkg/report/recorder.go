@@ -167,7 +167,7 @@ func (r *Recorder) item(rv *Review) *item {
 	a := &req.Attributes
 	it := &item{
 		key:     objectKey{group: a.Group, kind: a.Kind, namespace: a.Namespace, name: req.Name},
-		slot:    slot{req.Phase, req.FailurePolicy},
+		slot:    slot{phase: req.Phase, path: req.FailurePolicy, only: req.Policy},
 		version: a.Version, created: rv.Operation == "CREATE", uid: rv.UID, at: r.o.Clock.Now(), allowed: d.Allowed,
 		results: d.Results,
 	}

@@ -45,8 +45,6 @@ func TestRefusedPolicies(t *testing.T) {
 			"match":        map[string]any{"any": []any{map[string]any{"roles": []any{"a:b"}, "resources": map[string]any{"kinds": []any{"Pod"}}}}},
 			"verifyImages": []any{map[string]any{"imageReferences": []any{"*"}, "required": false}}}}, "background": true}},
 			`spec.rules[0].match.any[0].roles: Forbidden: only select variables are allowed in background mode. Set spec.background=false, because a background scan knows no user`},
-		"match conditions": {rule{spec: map[string]any{"webhookConfiguration": map[string]any{"matchConditions": []any{map[string]any{"name": "a", "expression": "true"}}}}},
-			`spec.webhookConfiguration.matchConditions: Forbidden: not evaluated by this version of Signet`},
 		"validate rule": {rule{spec: map[string]any{"rules": []any{map[string]any{"name": "v", "match": podRule, "validate": map[string]any{"message": "a", "pattern": map[string]any{"a": "b"}}}}}},
 			`spec.rules[0].validate: Forbidden: rule "v": validate is not supported, only verifyImages rules are evaluated`},
 		"two mistakes": {rule{key: "/etc/key.pub", keys: map[string]any{"signatureAlgorithm": "md5"}},

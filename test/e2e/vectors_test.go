@@ -316,10 +316,10 @@ func (v *vector) request(t *testing.T, u *user, object, old *unstructured.Unstru
 	return client(u, old).Patch(t.Context(), old.GetName(), types.StrategicMergePatchType, patch, metav1.PatchOptions{}, subresources...)
 }
 
-// webhooks are the names of the webhooks by path.
-var webhooks = map[string]string{
-	"/mutate/fail": "mutate.kyverno.svc-fail", "/mutate/ignore": "mutate.kyverno.svc-ignore",
-	"/validate/fail": "validate.kyverno.svc-fail", "/validate/ignore": "validate.kyverno.svc-ignore",
+// webhookAt is the name of the webhook with a path, such as /mutate/fail or /mutate/fail/finegrained/team/own.
+func webhookAt(path string) string {
+	parts := strings.SplitN(strings.TrimPrefix(path, "/"), "/", 2)
+	return parts[0] + ".kyverno.svc-" + strings.ReplaceAll(parts[1], "/", "-")
 }
 
 func (v *vector) compare(t *testing.T, want *vectors.Want, got *unstructured.Unstructured, err error, warnings []string) {
@@ -331,7 +331,7 @@ func (v *vector) compare(t *testing.T, want *vectors.Want, got *unstructured.Uns
 	if (err == nil) != want.Allowed || err != nil && !strings.Contains(message, "denied the request: ") {
 		t.Fatalf("allowed %v, want %v: %v", err == nil, want.Allowed, err)
 	}
-	if want.DeniedBy != "" && !strings.HasPrefix(message, fmt.Sprintf("admission webhook %q denied", webhooks[want.DeniedBy])) {
+	if want.DeniedBy != "" && !strings.HasPrefix(message, fmt.Sprintf("admission webhook %q denied", webhookAt(want.DeniedBy))) {
 		t.Errorf("denied by another webhook than %s: %s", want.DeniedBy, message)
 	}
 	if _, text, _ := strings.Cut(message, "denied the request: "); want.Message != "" {

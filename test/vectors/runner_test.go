@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -204,7 +203,7 @@ type process struct {
 	store    *policy.Store
 	handler  http.Handler
 	reviewed []*webhook.Reviewed
-	failure  map[policy.Key]policy.FailurePolicy
+	policies []*policy.Policy
 	warnings []string
 	final    map[string]any
 }
@@ -225,7 +224,7 @@ func newProcess(t *testing.T, v *vectors.Vector, dir string, server *registrytes
 			t.Fatal(err)
 		}
 	}
-	p := &process{store: policy.NewStore(), failure: map[policy.Key]policy.FailurePolicy{}}
+	p := &process{store: policy.NewStore()}
 	accesses := credentials.New(credentials.Options{
 		Client: client, Secrets: v.Request.Secrets(server.Host()), SystemNamespace: vectors.SystemNamespace,
 		Keychains: map[string]authn.Keychain{"default": anonymous{}, "github": anonymous{}},
@@ -237,7 +236,10 @@ func newProcess(t *testing.T, v *vectors.Vector, dir string, server *registrytes
 	s.Handle(webhook.MutateIgnore, true, resources.Review(engine.Mutating, policy.Ignore))
 	s.Handle(webhook.ValidateFail, false, resources.Review(engine.Validating, policy.Fail))
 	s.Handle(webhook.ValidateIgnore, true, resources.Review(engine.Validating, policy.Ignore))
-	s.Handle(webhook.PolicyValidate, false, webhook.ReviewPolicy(policy.Options{}, nil))
+	for path, one := range common {
+		s.HandleEach(path, one.failure == policy.Ignore, func(k policy.Key) webhook.Review { return resources.ReviewOf(one.phase, one.failure, k) })
+	}
+	s.Handle(webhook.PolicyValidate, false, webhook.ReviewPolicy(policy.Options{}, nil, nil))
 	s.Handle(webhook.ExceptionValidate, true, webhook.ReviewException(nil))
 	p.handler = s.Handler()
 	return p
@@ -312,7 +314,7 @@ func (p *process) apply(t *testing.T, policies []string) string {
 			t.Fatalf("admitted and not compiled: %v", errs)
 		}
 		p.store.Put(compiled)
-		p.failure[compiled.Key] = compiled.FailurePolicy
+		p.policies = append(slices.DeleteFunc(p.policies, func(old *policy.Policy) bool { return old.Key == compiled.Key }), compiled)
 	}
 	return ""
 }
@@ -333,15 +335,44 @@ type outcome struct {
 	object             map[string]any
 }
 
+// common are the paths of the webhooks that policies share.
+var common = map[string]struct {
+	phase   engine.Phase
+	failure policy.FailurePolicy
+}{
+	webhook.MutateFail: {engine.Mutating, policy.Fail}, webhook.MutateIgnore: {engine.Mutating, policy.Ignore},
+	webhook.ValidateFail: {engine.Validating, policy.Fail}, webhook.ValidateIgnore: {engine.Validating, policy.Ignore},
+}
+
+// paths are those that the API server would ask, in the order of the webhooks' names. It would evaluate matchConditions; here
+// they are taken to hold.
+func (p *process) paths() []string {
+	var out []string
+	for path, one := range common {
+		for _, k := range p.policies {
+			if k.FailurePolicy != one.failure {
+				continue
+			}
+			own := path
+			if k.FineGrained() {
+				own += webhook.FineGrained + "/" + k.Webhook("/")
+			}
+			if !slices.Contains(out, own) {
+				out = append(out, own)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 // admit sends a request through the webhooks as the API server would: each mutating one with the object as the one
 // before left it, then the validating ones.
 func (p *process) admit(t *testing.T, v *vectors.Vector, o, old map[string]any, operation string) *outcome {
 	out := &outcome{allowed: true, object: o}
 	p.reviewed = nil
-	failures := slices.Collect(maps.Values(p.failure))
-	paths := map[string]policy.FailurePolicy{webhook.MutateFail: policy.Fail, webhook.MutateIgnore: policy.Ignore, webhook.ValidateFail: policy.Fail, webhook.ValidateIgnore: policy.Ignore}
-	for _, path := range []string{webhook.MutateFail, webhook.MutateIgnore, webhook.ValidateFail, webhook.ValidateIgnore} {
-		if !slices.Contains(failures, paths[path]) || operation == "DELETE" && strings.HasPrefix(path, "/mutate") {
+	for _, path := range p.paths() {
+		if operation == "DELETE" && strings.HasPrefix(path, "/mutate") {
 			continue
 		}
 		if p.final != nil && strings.HasPrefix(path, "/validate") {

@@ -36,6 +36,7 @@ var layers = map[string][]string{
 	"pkg/registry/cloud":  nil,
 	"pkg/verify":          {"pkg/image"},
 	"pkg/verify/sigstore": {"pkg/image", "pkg/rekor", "pkg/trust", "pkg/verify"},
+	"pkg/verify/notary":   {"pkg/image", "pkg/verify"},
 	"pkg/policy":          {"api/v1", "api/v2", "pkg/expr", "pkg/extract", "pkg/image", "pkg/match", "pkg/verify"},
 	"pkg/plan":            {"pkg/extract", "pkg/image", "pkg/match", "pkg/policy"},
 	"pkg/engine":          {"pkg/expr", "pkg/extract", "pkg/image", "pkg/match", "pkg/plan", "pkg/policy", "pkg/verify"},
@@ -50,11 +51,11 @@ var concrete = []string{"", "hack/", "test/", "testdata/", "pkg/cli"}
 
 // never are what a package must not reach, however far away.
 var never = map[string][]string{
-	"pkg/engine":   {module + "pkg/registry", module + "pkg/verify/sigstore", "github.com/sigstore/", "k8s.io/client-go", "github.com/google/go-containerregistry", "sigs.k8s.io/controller-runtime"},
+	"pkg/engine":   {module + "pkg/registry", module + "pkg/verify/sigstore", module + "pkg/verify/notary", "github.com/notaryproject/", "github.com/sigstore/", "k8s.io/client-go", "github.com/google/go-containerregistry", "sigs.k8s.io/controller-runtime"},
 	"pkg/plan":     {module + "pkg/registry", "github.com/sigstore/", "k8s.io/client-go"},
-	"pkg/verify":   {"github.com/sigstore/", "github.com/google/go-containerregistry"},
+	"pkg/verify":   {"github.com/sigstore/", "github.com/notaryproject/", "github.com/google/go-containerregistry"},
 	"pkg/registry": {"k8s.io/", "github.com/aws/", "github.com/Azure/", "github.com/sigstore/sigstore-go"},
-	"webhook":      {module + "pkg/registry", module + "pkg/verify/sigstore", "github.com/sigstore/", "k8s.io/client-go", "sigs.k8s.io/controller-runtime"},
+	"webhook":      {module + "pkg/registry", module + "pkg/verify/sigstore", module + "pkg/verify/notary", "github.com/notaryproject/", "github.com/sigstore/", "k8s.io/client-go", "sigs.k8s.io/controller-runtime"},
 }
 
 type listedPackage struct {

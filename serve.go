@@ -34,6 +34,7 @@ import (
 	"github.com/signet-policy/signet/pkg/rekor"
 	"github.com/signet-policy/signet/pkg/report"
 	"github.com/signet-policy/signet/pkg/trust"
+	"github.com/signet-policy/signet/pkg/verify/notary"
 	"github.com/signet-policy/signet/pkg/verify/sigstore"
 	"github.com/signet-policy/signet/webhook"
 )
@@ -238,6 +239,7 @@ func newRegistries(f *serveFlags, recorder *report.Recorder, secrets credentials
 func newEngine(f *serveFlags, store *policy.Store, images engine.Accesses, roots trust.Root, namespaces engine.Namespaces, roles engine.Roles) *engine.Engine {
 	return engine.New(engine.Options{
 		Accesses: images, Verifier: sigstore.New(roots).Searching(rekor.New()), Store: store, Namespaces: namespaces, Roles: roles,
+		Notary:        notary.New(registry.Outside("signet/" + version)),
 		CacheDisabled: !f.cacheEnabled, CacheSize: f.cacheSize, CacheTTL: f.cacheTTL,
 		Timeout: time.Duration(f.webhookTimeout) * time.Second,
 	})

@@ -67,6 +67,9 @@ func (f *flags) attestor() (*v1.Attestor, string, error) {
 	case f.byCertificate():
 		rule = "certificate"
 		c := &v1.CertificateAttestor{Rekor: rekor, CTLog: ctlog}
+		if strings.EqualFold(f.kind, string(v1.Notary)) && *rekor == (v1.Rekor{}) && *ctlog == (v1.CTLog{}) {
+			c.Rekor, c.CTLog = nil, nil // nothing is said of them, and they have no effect
+		}
 		c.Certificate, errs[2] = pem("--certificate", f.certificate)
 		c.CertificateChain, errs[3] = pem("--certificate-chain", f.certificateChain)
 		a = &v1.Attestor{Certificates: c, SignatureAlgorithm: f.signatureAlgorithm}

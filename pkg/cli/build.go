@@ -11,7 +11,6 @@ import (
 	"github.com/signet-policy/signet/pkg/policy"
 	"github.com/signet-policy/signet/pkg/reason"
 	"github.com/signet-policy/signet/pkg/verify"
-	"github.com/signet-policy/signet/pkg/verify/sigstore"
 )
 
 // report puts together what was judged and seen.
@@ -141,7 +140,11 @@ func (j *judgement) open(img image.Pinned) []opened {
 	for _, f := range j.seen.found {
 		o := opened{found: f}
 		if f.attached != nil {
-			o.candidates = j.seen.verifier.Candidates(img, f.attached.Artifacts)
+			verifier := j.seen.verifier
+			if f.notary != "" {
+				verifier = j.seen.notary
+			}
+			o.candidates = verifier.Candidates(img, f.attached.Artifacts)
 		}
 		list = append(list, o)
 	}
@@ -187,7 +190,7 @@ func signer(t *trial, path string, places []opened) Signer {
 		return s
 	}
 	s.Place, s.Manifest = c.Artifact.Place, c.Artifact.Manifest.String()
-	d := sigstore.Describe(c)
+	d := describe(c)
 	switch a := t.attestor; {
 	case a.Key != nil:
 		s.KeyHint = verify.KeyHint(a.Key)
@@ -238,7 +241,7 @@ func problem(err error) Problem {
 }
 
 func (j *judgement) candidate(c *verify.Candidate, repository string, a attestors) Candidate {
-	d := sigstore.Describe(c)
+	d := describe(c)
 	out := Candidate{
 		Place: c.Artifact.Place, Manifest: c.Artifact.Manifest.String(), Format: d.Format,
 		MediaType: c.Artifact.MediaType, ArtifactType: c.Artifact.ArtifactType, Predicate: d.Predicate,

@@ -50,7 +50,7 @@ func TestUsage(t *testing.T) {
 		"bad chain":           {[]string{"verify", image, "--key", key, "--timestamp-certificate-chain", key}, "keys.ctlog.tsaCertChain: Invalid value"},
 		"algorithm":           {[]string{"verify", image, "--key", key, "--signature-algorithm", "md5"}, "Invalid signature algorithm"},
 		"repository":          {[]string{"verify", image, "--key", key, "--repository", "a:b"}, "without tag and digest"},
-		"notary":              {[]string{"verify", image, "--key", key, "--type", "notary"}, "verifyImages[0].type"},
+		"notary":              {[]string{"verify", image, "--key", key, "--type", "notary"}, "Keys field is not allowed for type notary"},
 		"no root":             {[]string{"verify", image, "--key", key, "--trusted-root", "none.json"}, "--trusted-root: "},
 		"no mirrors":          {[]string{"verify", image, "--key", key, "--registry-config-dir", key}, "--registry-config-dir: "},
 		"no policy file":      {[]string{"verify", image, "--policy", "none.yaml"}, "--policy: open"},

@@ -42,6 +42,8 @@ func flagsOf(t *testing.T, c *corpus.Case, host string) []string {
 		if k.Subject+k.SubjectRegExp == "" || k.Issuer+k.IssuerRegExp == "" {
 			return nil
 		}
+	case len(a.Notary) == 1:
+		addFile("--certificate", a.Notary[0])
 	case a.Certificates != nil:
 		addFile("--certificate", a.Certificates.Certificate)
 		addFile("--certificate-chain", a.Certificates.Chain)

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/signet-policy/signet/pkg/image"
@@ -18,6 +19,7 @@ import (
 type recorder struct {
 	client   *registry.Client
 	verifier verify.Verifier
+	notary   verify.Verifier
 
 	mu       sync.Mutex
 	requests []registry.Request
@@ -31,6 +33,8 @@ type recorder struct {
 type place struct {
 	digest     image.Digest
 	repository string
+	// notary are the artifact types that were looked for, when it was for Notary signatures; empty otherwise.
+	notary string
 }
 
 // found is what one repository holds for the image.
@@ -48,9 +52,9 @@ type trial struct {
 	err        *reason.Error // nil for one that was accepted
 }
 
-func newRecorder(verifier verify.Verifier) *recorder {
+func newRecorder(verifier, notary verify.Verifier) *recorder {
 	return &recorder{
-		verifier: verifier, resolves: map[image.Ref]func() (image.Pinned, error){},
+		verifier: verifier, notary: notary, resolves: map[image.Ref]func() (image.Pinned, error){},
 		looks: map[place]func() (*image.Attached, error){},
 	}
 }
@@ -81,15 +85,26 @@ func (r *recorder) Exists(ctx context.Context, img image.Pinned) error {
 
 // Attached implements engine.Registry.
 func (r *recorder) Attached(ctx context.Context, img image.Pinned, repository image.Ref) (*image.Attached, error) {
-	at := place{img.Digest(), img.Repository()}
+	at := place{digest: img.Digest(), repository: img.Repository()}
 	if !repository.IsZero() {
 		at.repository = repository.Repository()
 	}
+	return r.look(at, func() (*image.Attached, error) { return r.client.Attached(ctx, img, repository) })
+}
+
+// Referrers implements engine.Referrers.
+func (r *recorder) Referrers(ctx context.Context, img image.Pinned, types []string) (*image.Attached, error) {
+	at := place{digest: img.Digest(), repository: img.Repository(), notary: strings.Join(types, " ")}
+	return r.look(at, func() (*image.Attached, error) { return r.client.Referrers(ctx, img, types) })
+}
+
+// look looks at a place once.
+func (r *recorder) look(at place, fetch func() (*image.Attached, error)) (*image.Attached, error) {
 	r.mu.Lock()
 	once := r.looks[at]
 	if once == nil {
 		once = sync.OnceValues(func() (*image.Attached, error) {
-			attached, err := r.client.Attached(ctx, img, repository)
+			attached, err := fetch()
 			r.mu.Lock()
 			defer r.mu.Unlock()
 			r.found = append(r.found, found{at, attached, err})
@@ -112,6 +127,12 @@ func (r *recorder) Generation() string { return r.verifier.Generation() }
 // Verify implements verify.Verifier.
 func (r *recorder) Verify(ctx context.Context, img image.Pinned, c *verify.Candidate, a *verify.Attestor) (*verify.Signature, error) {
 	s, err := r.verifier.Verify(ctx, img, c, a)
+	r.tried(img, c, a, err)
+	return s, err
+}
+
+// tried remembers what a verifier said.
+func (r *recorder) tried(img image.Pinned, c *verify.Candidate, a *verify.Attestor, err error) {
 	t := trial{attestor: a, repository: img.Repository(), candidate: identify(c), err: reason.Of(err)}
 	if !a.Repository.IsZero() {
 		t.repository = a.Repository.Repository()
@@ -121,6 +142,23 @@ func (r *recorder) Verify(ctx context.Context, img image.Pinned, c *verify.Candi
 	if !slices.ContainsFunc(r.trials, t.same) {
 		r.trials = append(r.trials, t)
 	}
+}
+
+// notaryRecorder is a recorder's verifier of Notary signatures.
+type notaryRecorder struct{ *recorder }
+
+// Candidates implements verify.Verifier.
+func (r notaryRecorder) Candidates(img image.Pinned, artifacts []image.Artifact) []verify.Candidate {
+	return r.notary.Candidates(img, artifacts)
+}
+
+// Generation implements verify.Verifier.
+func (r notaryRecorder) Generation() string { return r.notary.Generation() }
+
+// Verify implements verify.Verifier.
+func (r notaryRecorder) Verify(ctx context.Context, img image.Pinned, c *verify.Candidate, a *verify.Attestor) (*verify.Signature, error) {
+	s, err := r.notary.Verify(ctx, img, c, a)
+	r.tried(img, c, a, err)
 	return s, err
 }
 

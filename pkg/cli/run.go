@@ -13,6 +13,7 @@ import (
 	"github.com/signet-policy/signet/pkg/registry"
 	"github.com/signet-policy/signet/pkg/rekor"
 	"github.com/signet-policy/signet/pkg/trust"
+	"github.com/signet-policy/signet/pkg/verify/notary"
 	"github.com/signet-policy/signet/pkg/verify/sigstore"
 )
 
@@ -58,7 +59,7 @@ func connect(f *flags, version string) (*recorder, error) {
 	if !f.offline {
 		verifier = verifier.Searching(rekor.New())
 	}
-	seen := newRecorder(verifier)
+	seen := newRecorder(verifier, notary.New(registry.Outside("signet/"+version)))
 	var err error
 	seen.client, err = registry.New(registry.Options{
 		ConfigDir: f.registryConfigDir, AllowInsecure: f.allowInsecure, UserAgent: "signet/" + version, Observe: seen.observe,
@@ -89,7 +90,7 @@ func (j *judgement) judge(ctx context.Context) error {
 	}
 	store.Sync()
 	review := engine.New(engine.Options{
-		Registry: j.seen, Verifier: j.seen, Store: store, CacheDisabled: true, Timeout: j.flags.timeout + engineMargin,
+		Registry: j.seen, Verifier: j.seen, Notary: notaryRecorder{j.seen}, Store: store, CacheDisabled: true, Timeout: j.flags.timeout + engineMargin,
 	})
 	name := j.flags.image
 	for _, phase := range []engine.Phase{engine.Mutating, engine.Validating} {

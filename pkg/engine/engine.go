@@ -28,11 +28,19 @@ type Registry interface {
 	Exists(ctx context.Context, img image.Pinned) error
 }
 
+// Referrers fetches what refers to an image and is of one of the artifact types. A Registry that has it serves requirements
+// of type Notary too.
+type Referrers interface {
+	Referrers(ctx context.Context, img image.Pinned, types []string) (*image.Attached, error)
+}
+
 // Options configure an engine. Verifier, Store, and Registry or Accesses are required.
 type Options struct {
 	Registry Registry
 	Verifier verify.Verifier
 	Store    *policy.Store
+	// Notary judges requirements of type Notary; without it they are errors.
+	Notary verify.Verifier
 	// Images says how short references are read.
 	Images image.Options
 	// CacheDisabled turns the verification cache off; CacheSize (entries) and CacheTTL default to 1000 and an hour.

@@ -189,7 +189,7 @@ func (r *review) judge(ctx context.Context, img *resolved, j *job) (v verdict) {
 	defer recovered(&v.err)
 	e := r.engine
 	if cause := img.failed[j.access.ID]; cause != nil {
-		_, err := verify.Evaluate(ctx, e.opts.Verifier, unavailable{cause}, img.pinned, j.requirement)
+		_, err := e.evaluate(ctx, unavailable{cause}, img.pinned, j.requirement)
 		if err == nil {
 			err = reason.New(reason.InternalError, "an image without a digest was verified")
 		}
@@ -254,7 +254,7 @@ func timedOut(ctx context.Context) *reason.Error {
 // verify evaluates a requirement afresh.
 func (r *review) verify(ctx context.Context, img image.Pinned, j *job) (v verdict) {
 	defer recovered(&v.err)
-	proof, err := verify.Evaluate(ctx, r.engine.opts.Verifier, &fetcher{review: r, access: j.access}, img, j.requirement)
+	proof, err := r.engine.evaluate(ctx, &fetcher{review: r, access: j.access, types: notaryTypes(j.requirement)}, img, j.requirement)
 	if err == nil {
 		if proof == nil || proof.Image.Digest() != img.Digest() {
 			return verdict{err: reason.New(reason.InternalError, "the verification proved another image")}
@@ -267,7 +267,7 @@ func (r *review) verify(ctx context.Context, img image.Pinned, j *job) (v verdic
 	}
 	// Nothing is attached to a digest that nobody resolved: is the image there at all?
 	if missing := j.access.Registry.Exists(ctx, img); missing != nil {
-		_, err = verify.Evaluate(ctx, r.engine.opts.Verifier, unavailable{missing}, img, j.requirement)
+		_, err = r.engine.evaluate(ctx, unavailable{missing}, img, j.requirement)
 		if err != nil {
 			return verdict{err: reason.Of(err)}
 		}
@@ -293,9 +293,15 @@ func (u unavailable) Attached(context.Context, image.Pinned, image.Ref) (*image.
 type fetcher struct {
 	review *review
 	access *Opened
+	types  []string // artifact types of referrers, for Notary
 }
 
 func (f *fetcher) Attached(ctx context.Context, img image.Pinned, repository image.Ref) (*image.Attached, error) {
+	if f.types != nil {
+		return f.review.fetch.do(strings.Join(f.types, " ")+" "+img.String()+" "+f.access.ID, func() (*image.Attached, error) {
+			return referrers(ctx, f.access.Registry, img, f.types)
+		})
+	}
 	name := img.Repository()
 	if !repository.IsZero() {
 		name = repository.Repository()
@@ -328,7 +334,11 @@ func (m *memo) do(key string, fetch func() (*image.Attached, error)) (*image.Att
 // cacheKey names a verdict: what was verified, where its signatures were, by which requirement and trust material, read
 // with whose credentials. No part of it is a tag or a policy.
 func (e *Engine) cacheKey(img image.Pinned, j *job) string {
-	return strings.Join([]string{string(img.Digest()), img.Repository(), j.requirement.Fingerprint, e.opts.Verifier.Generation(), j.access.ID}, "\x00")
+	generation := e.opts.Verifier.Generation()
+	if j.requirement.Notary && e.opts.Notary != nil {
+		generation = e.opts.Notary.Generation()
+	}
+	return strings.Join([]string{string(img.Digest()), img.Repository(), j.requirement.Fingerprint, generation, j.access.ID}, "\x00")
 }
 
 func (e *Engine) cached(img image.Pinned, j *job) *verify.Proof {

@@ -14,10 +14,31 @@ type Artifact struct {
 	Annotations map[string]string
 	// Payload is the layer's content.
 	Payload []byte
+	// Subject describes what the manifest is attached to, as its bytes were received, and Attached is what is attached to
+	// the manifest in its turn. Both are known only where Notary signatures were asked for, and Attached only of what is
+	// none itself.
+	Subject  Descriptor
+	Attached *Attached
 	// Err is set, and Payload empty, when the manifest or the layer was found but cannot be a candidate: too large, of
 	// an unusable form, or its bytes do not match their digest.
 	Err error
 }
+
+// Descriptor describes a manifest.
+type Descriptor struct {
+	MediaType string
+	Digest    Digest
+	// Size is in bytes.
+	Size int64
+}
+
+// Media types of Notary Project signatures: the artifact type of their manifests, and the two forms of the envelope that
+// is the only layer.
+const (
+	NotarySignature    = "application/vnd.cncf.notary.signature"
+	NotaryEnvelopeJWS  = "application/jose+json"
+	NotaryEnvelopeCOSE = "application/cose"
+)
 
 // Attached is what was found for an image.
 type Attached struct {

@@ -35,7 +35,9 @@ func (c *compiler) attestations(r *verify.Requirement, in *v1.ImageVerification,
 				shortcut: shortcut && k == len(a.Attestors)-1}
 			out.Sets = append(out.Sets, c.set(&a.Attestors[k], sc))
 		}
-		if len(out.Sets) == 0 {
+		if len(out.Sets) == 0 && in.Type == v1.Notary {
+			c.errs = append(c.errs, field.Required(at.Child("attestors"), notaryCertificates))
+		} else if len(out.Sets) == 0 {
 			c.warn("%s: without attestors any identity certified by the trust root is accepted", at)
 			out.Sets = []verify.Set{c.anybody(in, path, at, out.Path)}
 		}

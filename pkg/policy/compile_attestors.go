@@ -28,7 +28,7 @@ func (c *compiler) requirement(in *v1.ImageVerification, path *field.Path, writt
 		return nil, nil
 	}
 	c.keylessSeen = false
-	r := &verify.Requirement{AnyStatement: in.Type == v1.SigstoreBundle}
+	r := &verify.Requirement{AnyStatement: in.Type == v1.SigstoreBundle, Notary: in.Type == v1.Notary}
 	for i := range in.Attestors {
 		at := scope{entry: in, entryPath: path, path: path.Child("attestors").Index(i), shown: fmt.Sprintf(".attestors[%d]", i),
 			shortcut: i >= len(written.Attestors)}
@@ -96,6 +96,9 @@ func (c *compiler) set(in *v1.AttestorSet, at scope) verify.Set {
 
 // attestor compiles one entry of a set, which several keys in one text expand to several.
 func (c *compiler) attestor(s *verify.Set, in *v1.Attestor, at scope, path *field.Path) {
+	if at.entry.Type == v1.Notary && !c.notaryKind(in, path) {
+		return
+	}
 	kinds := 0
 	for _, set := range []bool{in.Keys != nil, in.Certificates != nil, in.Keyless != nil, in.Attestor != nil} {
 		if set {
@@ -107,6 +110,8 @@ func (c *compiler) attestor(s *verify.Set, in *v1.Attestor, at scope, path *fiel
 		return
 	}
 	switch {
+	case in.Certificates != nil && at.entry.Type == v1.Notary:
+		c.notary(s, in, at, path)
 	case in.Certificates != nil:
 		c.certificates(s, in, at, path)
 	case in.Keyless != nil:

@@ -102,7 +102,7 @@ func (c *compiler) entry(in *v1.ImageVerification, path *field.Path, rule string
 	e.Images = c.images(path.Child("imageReferences"), in.ImageReferences, rule)
 	e.Skip = c.images(path.Child("skipImageReferences"), in.SkipImageReferences, rule)
 	if in.Type == v1.Notary {
-		c.notYet(path.Child("type"))
+		c.notaryEntry(in, path)
 	}
 	e.Credentials = c.credentials(in.ImageRegistryCredentials, path.Child("imageRegistryCredentials"))
 	e.Requirement, e.Conditions = c.requirement(in, path, written)

@@ -188,7 +188,6 @@ func TestNotEvaluated(t *testing.T) {
 	for path, text := range map[string]string{
 		rule + "context":                              in("    match:", "    context: [{name: a, variable: {value: 1}}]\n    match:"),
 		rule + "preconditions":                        in("    match:", "    preconditions: {all: []}\n    match:"),
-		entry + "type":                                entries(t, `{imageReferences: ["*"], type: Notary}`),
 		entry + "attestors[0].entries[0].keys.kms":    entries(t, attested(`[{entries: [{keys: {kms: "awskms://a"}}]}]`)),
 		entry + "attestors[0].entries[0].keys.secret": entries(t, attested(`[{entries: [{keys: {secret: {name: a, namespace: b}}}]}]`)),
 	} {

@@ -39,15 +39,9 @@ func (c *Client) Attached(ctx context.Context, p image.Pinned, repository image.
 	}
 	a := &gathering{
 		session: c.session(repository), limits: c.shared.limits, subject: p.Digest(), out: &image.Attached{},
-		seen: map[problemKey]bool{},
+		seen: map[problemKey]bool{}, rank: rank,
 	}
-	start := time.Now()
-	stage := func(share float64) (context.Context, context.CancelFunc) {
-		if deadline, ok := ctx.Deadline(); ok {
-			return context.WithDeadline(ctx, start.Add(time.Duration(float64(deadline.Sub(start))*share)))
-		}
-		return context.WithCancel(ctx)
-	}
+	stage := stages(ctx)
 	placesCtx, cancel := stage(placesShare)
 	manifests := a.places(placesCtx)
 	cancel()
@@ -63,13 +57,26 @@ func (c *Client) Attached(ctx context.Context, p image.Pinned, repository image.
 	return a.out, nil
 }
 
-// gathering is one call of Attached.
+// stages returns contexts that end after shares of the time that ctx allows.
+func stages(ctx context.Context) func(share float64) (context.Context, context.CancelFunc) {
+	start := time.Now()
+	return func(share float64) (context.Context, context.CancelFunc) {
+		if deadline, ok := ctx.Deadline(); ok {
+			return context.WithDeadline(ctx, start.Add(time.Duration(float64(deadline.Sub(start))*share)))
+		}
+		return context.WithCancel(ctx)
+	}
+}
+
+// gathering is one call of Attached, or what Referrers asks about one subject.
 type gathering struct {
 	*session
 	limits  Limits
 	subject image.Digest
 	out     *image.Attached
 	seen    map[problemKey]bool
+	// rank orders the listed manifests.
+	rank func(descriptor) int
 }
 
 type problemKey struct {
@@ -95,6 +102,7 @@ type layer struct {
 	artifact image.Artifact
 	digest   image.Digest
 	size     int64
+	of       *manifest // where Referrers looks for more
 }
 
 // problem records a place that could not be read; of many alike, the first one speaks.

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"mime"
@@ -44,6 +45,8 @@ type document struct {
 	Subject      *descriptor `json:"subject"`
 
 	index bool
+	// kind is the media type by which descriptors refer to it.
+	kind string
 }
 
 // entries is a list of descriptors, as far as anybody would look at it.
@@ -103,8 +106,13 @@ func parseDocument(body []byte, contentType string, depth int) (*document, error
 	declared := d.MediaType
 	if declared == "" && generic {
 		// OCI documents need not name their type.
+		d.kind = string(types.OCIManifestSchema1)
+		if d.index {
+			d.kind = acceptIndex
+		}
 		return &d, nil
 	}
+	d.kind = cmp.Or(declared, served)
 	for _, t := range []string{served, declared} {
 		if t == "" {
 			continue

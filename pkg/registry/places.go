@@ -78,6 +78,11 @@ func (a *gathering) places(ctx context.Context) []*manifest {
 			a.failed(image.Artifact{Place: m.place}, m.fail)
 		}
 	}
+	return append(found, a.listed(lists, seen)...)
+}
+
+// listed returns the manifests that the lists name and that were not seen elsewhere, each once, the likelier ones first.
+func (a *gathering) listed(lists []*listing, seen map[content]bool) (found []*manifest) {
 	var listed []*manifest
 	for _, l := range lists {
 		a.out.Truncated = a.out.Truncated || l.truncated
@@ -85,7 +90,7 @@ func (a *gathering) places(ctx context.Context) []*manifest {
 			a.failed(image.Artifact{Place: l.place}, l.fail)
 		}
 		for _, raw := range l.entries {
-			m := listedManifest(l.place, raw)
+			m := listedManifest(l.place, raw, a.rank)
 			key := content{m.digest, m.size}
 			if m.fail == nil && seen[key] {
 				continue
@@ -108,7 +113,7 @@ func (a *gathering) places(ctx context.Context) []*manifest {
 	return found
 }
 
-func listedManifest(place string, raw json.RawMessage) *manifest {
+func listedManifest(place string, raw json.RawMessage, rank func(descriptor) int) *manifest {
 	broken := func(text string) *failure {
 		return &failure{err: reason.New(reason.BadSignature, "a listed manifest's "+text), content: true}
 	}

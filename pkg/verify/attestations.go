@@ -153,7 +153,7 @@ func (e *evaluation) absent(ctx context.Context, a *Attestor, got *found, tried 
 	}
 	n := tried.count
 	for _, c := range fittingFirst(got.statements, a) {
-		if c.Predicate == e.wanted.Type {
+		if c.Predicate == e.wanted.Type || e.req.Notary {
 			continue
 		}
 		if n++; n > maxCandidates {
@@ -168,7 +168,10 @@ func (e *evaluation) absent(ctx context.Context, a *Attestor, got *found, tried 
 		}
 		tried.add(asReason(err), stage(asReason(err).Code))
 	}
-	if tried.count == 0 {
+	switch {
+	case tried.count == 0 && e.req.Notary:
+		return reason.New(reason.AttestationMissing, fmt.Sprintf("no matching attestations found for image %s with type %s", e.img, e.wanted.Type))
+	case tried.count == 0:
 		return reason.New(reason.AttestationMissing, "no matching attestations: no attestations found")
 	}
 	return reason.New(reason.AttestationMissing, "no matching attestations: "+tried.quoted())

@@ -98,7 +98,7 @@ func (e *evaluation) attestor(ctx context.Context, a *Attestor) *reason.Error {
 	if got.truncated {
 		tried.stop("more is attached to the image than is looked at")
 	}
-	return tried.result(got.problems, e.req.AnyStatement)
+	return e.unsigned(&tried, got.problems)
 }
 
 // try verifies one candidate. A verifier that panics has rejected it.
@@ -195,22 +195,27 @@ func (t *trials) add(err *reason.Error, rank int) {
 	}
 }
 
-// result explains an attestor for which no candidate fits. A place that could not be read comes first: a fitting
+// unsigned explains an attestor for which no candidate fits. A place that could not be read comes first: a fitting
 // candidate may be there, so nothing else is certain.
-func (t *trials) result(problems []*reason.Error, anyStatement bool) *reason.Error {
+func (e *evaluation) unsigned(t *trials, problems []*reason.Error) *reason.Error {
 	if len(problems) > 0 {
 		return placeProblem(problems)
 	}
+	err := &reason.Error{Code: t.furthest, Unreachable: t.unreachable, Text: "no matching signatures: " + t.quoted()}
 	switch {
 	case t.limited:
-		return reason.New(reason.LimitReached, "no matching signatures: "+t.quoted())
+		err = reason.New(reason.LimitReached, err.Text)
+	case t.count == 0 && e.req.Notary:
+		err = reason.New(reason.Unsigned, fmt.Sprintf("no signature is associated with %q, make sure the image was signed successfully", e.img))
 	case t.count == 0:
-		return reason.New(reason.Unsigned, "no signatures found")
-	case anyStatement:
-		return &reason.Error{Code: t.furthest, Unreachable: t.unreachable, Text: "sigstore bundle verification failed: no matching signatures found"}
-	default:
-		return &reason.Error{Code: t.furthest, Unreachable: t.unreachable, Text: "no matching signatures: " + t.quoted()}
+		err = reason.New(reason.Unsigned, "no signatures found")
+	case e.req.AnyStatement:
+		err.Text = "sigstore bundle verification failed: no matching signatures found"
 	}
+	if e.req.Notary {
+		err.Text = "failed to verify " + e.img.String() + ": " + err.Text
+	}
+	return err
 }
 
 func (t *trials) quoted() string {

@@ -46,13 +46,9 @@ type Keyless struct {
 // ParseCertificateText reads the certificate of a certificates attestor: PEM, or PEM in base64. Of several certificates
 // the first is taken, but all must be well-formed.
 func ParseCertificateText(text string) (*x509.Certificate, error) {
-	text = strings.TrimSpace(text)
-	if !strings.HasPrefix(text, "-----BEGIN ") && len(text) <= maxPEM {
-		decoded, err := base64.StdEncoding.DecodeString(text)
-		if err != nil || len(decoded) == 0 {
-			return nil, errors.New("certificate: neither PEM nor PEM in base64")
-		}
-		text = string(decoded)
+	text, err := plainPEM(text)
+	if err != nil {
+		return nil, err
 	}
 	list, err := parseCertificates(text, maxCertificates)
 	if err != nil {
@@ -62,6 +58,29 @@ func ParseCertificateText(text string) (*x509.Certificate, error) {
 		return nil, fmt.Errorf("certificate 1: %w", err)
 	}
 	return list[0], nil
+}
+
+// plainPEM takes the base64 off a PEM text that has some around it.
+func plainPEM(text string) (string, error) {
+	text = strings.TrimSpace(text)
+	if strings.HasPrefix(text, "-----BEGIN ") || len(text) > maxPEM {
+		return text, nil
+	}
+	decoded, err := base64.StdEncoding.DecodeString(text)
+	if err != nil || len(decoded) == 0 {
+		return "", errors.New("certificate: neither PEM nor PEM in base64")
+	}
+	return string(decoded), nil
+}
+
+// ParseTrustStore reads the cert or certChain of a Notary attestor: 1 to 64 certificates in PEM, or PEM in base64, each of
+// which is trusted.
+func ParseTrustStore(text string) ([]*x509.Certificate, error) {
+	decoded, err := plainPEM(text)
+	if err != nil {
+		return nil, err
+	}
+	return parseAuthorities(decoded, maxRoots)
 }
 
 // ParseChain reads the certChain of a certificates attestor: 1 to 11 PEM certificates in their order.

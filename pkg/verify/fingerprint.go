@@ -17,6 +17,7 @@ import (
 func Fingerprint(r *Requirement) string {
 	w := writer{sha256.New()}
 	w.text("signet/requirement/4")
+	w.flag(r.Notary)
 	w.flag(r.AnyStatement)
 	w.number(len(r.Sets))
 	for i := range r.Sets {

@@ -20,6 +20,9 @@ type Requirement struct {
 	Attestations []Attestation
 	// AnyStatement lets a bundle's statement of any predicate type count as an image signature (type SigstoreBundle).
 	AnyStatement bool
+	// Notary asks for Notary Project signatures. The types of Attestations are artifact types then, and the Certificates
+	// of attestors trust stores.
+	Notary bool
 	// Fingerprint is a hash of everything that decides the outcome but the trust root: equal requirements of two
 	// policies have equal fingerprints.
 	Fingerprint string
@@ -31,7 +34,7 @@ type Attestation struct {
 	Path string
 	// Name is under which conditions find the first statement; empty for none.
 	Name string
-	// Type is the predicate type, which is compared exactly. An empty one is never there.
+	// Type is the predicate type, or with Notary the artifact type. It is compared exactly. An empty one is never there.
 	Type string
 	// Sets must all be met by statements of the type; never empty.
 	Sets []Set

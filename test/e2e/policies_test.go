@@ -40,7 +40,7 @@ func TestRefusedPolicies(t *testing.T) {
 		"two kinds of attestors": {rule{entry: attestor(map[string]any{"keys": map[string]any{"publicKeys": shared.images.key}, "keyless": map[string]any{"issuer": "a"}})},
 			at + `attestors[0].entries[0]: Invalid value: "": keys, certificates, keyless, or a nested attestor is required`},
 		"notary": {rule{entry: map[string]any{"type": "Notary"}},
-			at + `type: Forbidden: not evaluated by this version of Signet`},
+			at + `attestors[0].entries[0].keys: Forbidden: Keys field is not allowed for type notary`},
 		"roles": {rule{spec: map[string]any{"rules": []any{map[string]any{"name": "r",
 			"match":        map[string]any{"any": []any{map[string]any{"roles": []any{"a:b"}, "resources": map[string]any{"kinds": []any{"Pod"}}}}},
 			"verifyImages": []any{map[string]any{"imageReferences": []any{"*"}, "required": false}}}}, "background": true}},

@@ -30,6 +30,7 @@ import (
 	"github.com/signet-policy/signet/pkg/registry"
 	"github.com/signet-policy/signet/pkg/registry/registrytest"
 	"github.com/signet-policy/signet/pkg/trust"
+	"github.com/signet-policy/signet/pkg/verify/notary"
 	"github.com/signet-policy/signet/pkg/verify/sigstore"
 	"github.com/signet-policy/signet/test/vectors"
 	"github.com/signet-policy/signet/testdata/corpus"
@@ -229,7 +230,7 @@ func newProcess(t *testing.T, v *vectors.Vector, dir string, server *registrytes
 		Client: client, Secrets: v.Request.Secrets(server.Host()), SystemNamespace: vectors.SystemNamespace,
 		Keychains: map[string]authn.Keychain{"default": anonymous{}, "github": anonymous{}},
 	})
-	e := engine.New(engine.Options{Accesses: accesses, Verifier: sigstore.New(source), Store: p.store, Namespaces: &v.Request, Roles: &v.Request})
+	e := engine.New(engine.Options{Accesses: accesses, Verifier: sigstore.New(source), Notary: notary.New(nil), Store: p.store, Namespaces: &v.Request, Roles: &v.Request})
 	resources := &webhook.Resources{Engine: e, Record: func(r *webhook.Reviewed) { p.reviewed = append(p.reviewed, r) }}
 	s := webhook.NewServer("", nil, func() error { return nil }, logr.Discard())
 	s.Handle(webhook.MutateFail, false, resources.Review(engine.Mutating, policy.Fail))

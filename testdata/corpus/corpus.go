@@ -65,21 +65,23 @@ type Set struct {
 	Count     int        `json:"count"`
 }
 
-// Attestor is one of a key (Key or KeyPEMs), a certificate, an identity and a nested set.
+// Attestor is one of a key (Key or KeyPEMs), a certificate, an identity, a Notary trust store and a nested set.
 type Attestor struct {
-	Key          string            `json:"key"`
-	KeyPEMs      []string          `json:"keyPEMs"`
-	Hash         string            `json:"hash"`
-	Certificates *Certificates     `json:"certificates"`
-	Keyless      *Keyless          `json:"keyless"`
-	Annotations  map[string]string `json:"annotations"`
-	Repository   string            `json:"repository"`
-	IgnoreTlog   bool              `json:"ignoreTlog"`
-	RekorKey     string            `json:"rekorKey"`
-	IgnoreSCT    bool              `json:"ignoreSCT"`
-	CTLogKey     string            `json:"ctlogKey"`
-	TSAChain     string            `json:"tsaChain"`
-	Nested       *Set              `json:"nested"`
+	Key          string        `json:"key"`
+	KeyPEMs      []string      `json:"keyPEMs"`
+	Hash         string        `json:"hash"`
+	Certificates *Certificates `json:"certificates"`
+	Keyless      *Keyless      `json:"keyless"`
+	// Notary are files of a Notary trust store.
+	Notary      []string          `json:"notary"`
+	Annotations map[string]string `json:"annotations"`
+	Repository  string            `json:"repository"`
+	IgnoreTlog  bool              `json:"ignoreTlog"`
+	RekorKey    string            `json:"rekorKey"`
+	IgnoreSCT   bool              `json:"ignoreSCT"`
+	CTLogKey    string            `json:"ctlogKey"`
+	TSAChain    string            `json:"tsaChain"`
+	Nested      *Set              `json:"nested"`
 }
 
 // Certificates are the files of a certificate attestor.
@@ -147,6 +149,13 @@ func (a *Attestor) PublicKeys() (string, error) {
 	if a.Key != "" {
 		files = []string{a.Key}
 	}
+	return readAll(files)
+}
+
+// TrustStore is the attestor's Notary trust store as PEM text.
+func (a *Attestor) TrustStore() (string, error) { return readAll(a.Notary) }
+
+func readAll(files []string) (string, error) {
 	var all strings.Builder
 	for _, f := range files {
 		text, err := Read(f)

@@ -103,6 +103,11 @@ func (a *Attestor) policy(registry string) (map[string]any, error) {
 		entry["attestor"] = nested
 		return entry, err
 	}
+	if a.Notary != nil {
+		store, err := a.TrustStore()
+		entry["certificates"] = map[string]any{"cert": store}
+		return entry, err
+	}
 	kind, field, err := a.signer()
 	if err != nil {
 		return nil, err

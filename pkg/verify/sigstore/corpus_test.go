@@ -337,6 +337,9 @@ func TestCorpus(t *testing.T) {
 	} {
 		registry.reversed = mode == "reversed"
 		for _, c := range cases {
+			if c.Requirement.Hint == "Notary" {
+				continue // the command line judges these
+			}
 			if c.Digest == "" {
 				if c.Expected == corpus.Accept {
 					t.Errorf("%s: an image that does not exist cannot be accepted", c.Name)

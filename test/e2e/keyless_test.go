@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -173,6 +174,7 @@ func TestKeyless(t *testing.T) {
 	k.all(t, "attestations", k.attestations())
 
 	// The same process under other roots: what each part of the root was needed for.
+	// An empty text is for an image that is admitted.
 	probe := func(t *testing.T, from *env.Sigstore, text string, parts ...string) {
 		t.Helper()
 		u, ns := newUser(t), namespace(t)
@@ -186,8 +188,13 @@ func TestKeyless(t *testing.T) {
 		eventually(t, "the answer under the other root", func() error {
 			n++
 			_, err := u.create(t, ns, pod(fmt.Sprintf("probe-%d", n), k.images["person/bundle-rekor-v1"]))
-			if err == nil || !strings.Contains(spaced(err.Error()), text) {
-				return fmt.Errorf("the answer is %v", err) //nolint:errorlint // may be nil
+			switch {
+			case text == "":
+				return err
+			case err == nil:
+				return errors.New("admitted")
+			case !strings.Contains(spaced(err.Error()), text):
+				return fmt.Errorf("refused in other words: %w", err)
 			}
 			return nil
 		})
@@ -201,6 +208,20 @@ func TestKeyless(t *testing.T) {
 		other := *k.Sigstore
 		other.CT = log
 		probe(t, &other, "no certificate log vouches for the certificate", env.TrustEverything()...)
+	})
+	// Where nobody names a certificate log, none is asked for; cosign then refuses.
+	t.Run("root without certificate log", func(t *testing.T) {
+		parts := []string{env.TrustFulcio, env.TrustRekorV1, env.TrustRekorV2, env.TrustTSA}
+		probe(t, k.Sigstore, "", parts...)
+		file := filepath.Join(t.TempDir(), "root.json")
+		if err := k.TrustedRoot(t.Context(), k.cosign, file, parts...); err != nil {
+			t.Fatal(err)
+		}
+		res, err := k.cosign.With("COSIGN_TRUSTED_ROOT="+file).Run(t.Context(), "verify", "--certificate-identity", person,
+			"--certificate-oidc-issuer", k.People.URL, strings.Replace(k.images["person/bundle-rekor-v1"], host, shared.registry.Host(), 1))
+		if err != nil || res.Code == 0 || !strings.Contains(res.Stderr, "SCT") {
+			t.Errorf("cosign: %d, %v: %s", res.Code, err, res.Stderr)
+		}
 	})
 	t.Run("root of another Fulcio", func(t *testing.T) {
 		probe(t, k.Sigstore, untrusted, env.TrustOther, env.TrustCT, env.TrustRekorV1, env.TrustRekorV2, env.TrustTSA)

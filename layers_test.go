@@ -41,9 +41,10 @@ var layers = map[string][]string{
 	"pkg/plan":            {"pkg/extract", "pkg/image", "pkg/match", "pkg/policy"},
 	"pkg/engine":          {"pkg/expr", "pkg/extract", "pkg/image", "pkg/match", "pkg/plan", "pkg/policy", "pkg/verify"},
 	"pkg/credentials":     {"pkg/engine", "pkg/extract", "pkg/policy", "pkg/registry"},
+	"pkg/settings":        {"pkg/image", "pkg/match"},
 	"pkg/report":          {"api/wgpolicyk8s/v1alpha2", "pkg/engine", "pkg/extract", "pkg/policy"},
-	"webhook":             {"api/v1", "pkg/engine", "pkg/image", "pkg/match", "pkg/policy"},
-	"controllers":         {"api/v1", "api/v2", "api/wgpolicyk8s/v1alpha2", "pkg/engine", "pkg/match", "pkg/policy", "pkg/report"},
+	"webhook":             {"api/v1", "pkg/engine", "pkg/image", "pkg/match", "pkg/policy", "pkg/settings"},
+	"controllers":         {"api/v1", "api/v2", "api/wgpolicyk8s/v1alpha2", "pkg/engine", "pkg/match", "pkg/policy", "pkg/report", "pkg/settings"},
 }
 
 // concrete packages put the others together.

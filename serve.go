@@ -28,11 +28,13 @@ import (
 	"github.com/signet-policy/signet/controllers"
 	"github.com/signet-policy/signet/pkg/credentials"
 	"github.com/signet-policy/signet/pkg/engine"
+	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/policy"
 	"github.com/signet-policy/signet/pkg/registry"
 	"github.com/signet-policy/signet/pkg/registry/cloud"
 	"github.com/signet-policy/signet/pkg/rekor"
 	"github.com/signet-policy/signet/pkg/report"
+	"github.com/signet-policy/signet/pkg/settings"
 	"github.com/signet-policy/signet/pkg/trust"
 	"github.com/signet-policy/signet/pkg/verify/notary"
 	"github.com/signet-policy/signet/pkg/verify/sigstore"
@@ -76,8 +78,8 @@ func serve(ctx context.Context, f *serveFlags, log logr.Logger) error {
 	if err != nil {
 		return err
 	}
-	store := policy.NewStore()
-	recorder, err := newRecorder(config, mgr, f, store, log)
+	store, live := policy.NewStore(), settings.NewLive()
+	recorder, err := newRecorder(config, mgr, f, store, live, log)
 	if err != nil {
 		return err
 	}
@@ -94,7 +96,7 @@ func serve(ctx context.Context, f *serveFlags, log logr.Logger) error {
 	if err != nil {
 		return err
 	}
-	review := newEngine(f, store, images, roots, namespaces, roles)
+	review := newEngine(f, store, images, roots, namespaces, roles, live)
 	compile := policy.Options{ForceIgnore: f.forceFailurePolicyIgnore, CommonPaths: !f.autoUpdateWebhooks}
 	certificates, err := newCertificates(ctx, config, f, namespace)
 	if err != nil {
@@ -105,12 +107,16 @@ func serve(ctx context.Context, f *serveFlags, log logr.Logger) error {
 		ServicePort: int32(f.servicePort), ServerIP: f.serverIP, ServerPort: int32(f.webhookServerPort), //nolint:gosec // ports, checked
 		WebhookTimeout: int32(f.webhookTimeout), StaticWebhooks: !f.autoUpdateWebhooks, //nolint:gosec // at most 30
 		NoAdmissionReports: !f.admissionReports, Namespaces: namespaces, Roles: roles, Exceptions: f.exceptions(),
+		Settings: live, UnreadKeys: recorder.UnreadKeys,
 	})
 	if err != nil {
 		return err
 	}
 	server := newServer(webhook.NewServer(address(f, f.webhookServerPort), certificates.TLSConfig(), ready(set), log.WithName("webhook")),
-		&webhook.Resources{Engine: review, Record: record(recorder)}, compile, set, f.exceptions(), namespace)
+		&webhook.Resources{
+			Engine: review, Record: record(recorder), Settings: live, Roles: roles,
+			LetThrough: func(why settings.Reason, kind string) { recorder.LetThrough(string(why), kind) },
+		}, compile, set, f.exceptions(), namespace)
 	for _, r := range append(refreshers, recorder, &report.Pruner{Recorder: recorder}, server) {
 		if err := mgr.Add(r); err != nil {
 			return err
@@ -186,7 +192,7 @@ func newCertificates(ctx context.Context, config *rest.Config, f *serveFlags, na
 	return certificates, nil
 }
 
-func newRecorder(config *rest.Config, mgr manager.Manager, f *serveFlags, store *policy.Store, log logr.Logger) (*report.Recorder, error) {
+func newRecorder(config *rest.Config, mgr manager.Manager, f *serveFlags, store *policy.Store, live *settings.Live, log logr.Logger) (*report.Recorder, error) {
 	clients, err := eventsv1.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("events: %w", err)
@@ -208,7 +214,8 @@ func newRecorder(config *rest.Config, mgr manager.Manager, f *serveFlags, store 
 		Registerer: metrics.Registry, Version: version,
 		AdmissionReports: f.admissionReports, EnableReporting: list(f.enableReporting), AllowedResults: list(f.allowedResults),
 		OmitEvents: list(f.omitEvents), MaxQueued: f.maxQueuedEvents, GenerateSuccessEvents: f.generateSuccessEvents,
-		Logger: log.WithName("report"),
+		SuccessEvents: func() (bool, []string) { return live.Current().SuccessEvents() },
+		Logger:        log.WithName("report"),
 	}), nil
 }
 
@@ -236,10 +243,12 @@ func newRegistries(f *serveFlags, recorder *report.Recorder, secrets credentials
 	}), nil
 }
 
-func newEngine(f *serveFlags, store *policy.Store, images engine.Accesses, roots trust.Root, namespaces engine.Namespaces, roles engine.Roles) *engine.Engine {
+func newEngine(f *serveFlags, store *policy.Store, images engine.Accesses, roots trust.Root, namespaces engine.Namespaces,
+	roles engine.Roles, live *settings.Live) *engine.Engine {
 	return engine.New(engine.Options{
 		Accesses: images, Verifier: sigstore.New(roots).Searching(rekor.New()), Store: store, Namespaces: namespaces, Roles: roles,
 		Notary:        notary.New(registry.Outside("signet/" + version)),
+		Parser:        func() *image.Parser { return live.Current().Images() },
 		CacheDisabled: !f.cacheEnabled, CacheSize: f.cacheSize, CacheTTL: f.cacheTTL,
 		Timeout: time.Duration(f.webhookTimeout) * time.Second,
 	})

@@ -9,13 +9,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-logr/logr"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	toolscache "k8s.io/client-go/tools/cache"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/signet-policy/signet/pkg/match"
 )
@@ -27,8 +27,10 @@ const rolesWait = 2 * time.Second
 // cache, and keeps of each who it is about and what it gives.
 type Roles struct {
 	cache informers
+	log   logr.Logger
 
 	mu       sync.RWMutex
+	wanted   [2]bool // by wanter
 	watching bool
 	round    int // of watching, so that what comes late from an earlier one is told apart
 	synced   []func() bool
@@ -56,7 +58,7 @@ type binding struct {
 type subject struct{ kind, namespace, name string }
 
 // NewRoles returns roles that watch nothing yet. The manager's cache has to be made with CacheOptions.
-func NewRoles(mgr ctrl.Manager) *Roles { return &Roles{cache: mgr.GetCache()} }
+func NewRoles(mgr ctrl.Manager) *Roles { return &Roles{cache: mgr.GetCache(), log: mgr.GetLogger()} }
 
 var errBindings = errors.New("role bindings have not been read")
 
@@ -136,21 +138,32 @@ func subjectsOf(user match.User) []subject {
 	return out
 }
 
-// want begins or ends watching.
-func (r *Roles) want(ctx context.Context, wanted bool) {
+// wanter is who asks for roles.
+type wanter int
+
+const (
+	byPolicies wanter = iota
+	bySettings
+)
+
+// want begins watching when the first asks for it, and ends when nobody does any more.
+func (r *Roles) want(by wanter, asked bool) {
 	if r == nil {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.wanted[by] = asked
+	wanted := r.wanted[byPolicies] || r.wanted[bySettings]
 	if wanted == r.watching {
 		return
 	}
+	ctx := context.Background() // the cache outlives whoever asks
 	if !wanted {
 		r.watching, r.synced, r.bindings, r.bySubject = false, nil, nil, nil
 		for _, kind := range bindingKinds() {
 			if err := r.cache.RemoveInformer(ctx, kind); err != nil {
-				log.FromContext(ctx).Error(err, "cannot stop watching role bindings")
+				r.log.Error(err, "cannot stop watching role bindings")
 			}
 		}
 		return
@@ -168,7 +181,7 @@ func (r *Roles) want(ctx context.Context, wanted bool) {
 		}
 		if err != nil {
 			// Whoever needs roles gets an error, and the next policy that changes tries again.
-			log.FromContext(ctx).Error(err, "cannot watch role bindings")
+			r.log.Error(err, "cannot watch role bindings")
 			return
 		}
 	}

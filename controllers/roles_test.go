@@ -77,8 +77,8 @@ func TestRoles(t *testing.T) {
 	if b, err := r.Of(ctx, match.User{Name: "ann"}); !errors.Is(err, errBindings) {
 		t.Errorf("%v, %v before anybody watches", b, err)
 	}
-	r.want(ctx, true)
-	r.want(ctx, true)
+	r.want(byPolicies, true)
+	r.want(byPolicies, true)
 	for name, c := range map[string]struct {
 		user match.User
 		want match.Bound
@@ -115,14 +115,19 @@ func TestRoles(t *testing.T) {
 	until("a binding that names others", match.User{Name: "ann"}, match.Bound{Roles: []string{"b:reader"}, ClusterRoles: []string{"admin"}})
 	source.source.Delete(roleBinding("b", "one", "Role", "reader", ann, account))
 	until("a binding that is gone", match.User{Name: "ann"}, match.Bound{ClusterRoles: []string{"admin"}})
-	r.want(ctx, false)
+	r.want(bySettings, true)
+	r.want(byPolicies, false)
+	if source.count() == 0 {
+		t.Error("not watching although somebody asks")
+	}
+	r.want(bySettings, false)
 	if source.count() != 0 {
 		t.Error("still watching")
 	}
 	if b, err := r.Of(ctx, match.User{Name: "ann"}); !errors.Is(err, errBindings) {
 		t.Errorf("%v, %v after the end of watching", b, err)
 	}
-	r.want(ctx, true)
+	r.want(byPolicies, true)
 	until("watching again", match.User{Name: "bob", Groups: []string{"ops"}}, match.Bound{Roles: []string{"a:reader"}, ClusterRoles: []string{"admin", "edit"}})
 }
 
@@ -130,14 +135,14 @@ func TestRoles(t *testing.T) {
 func TestRolesUnread(t *testing.T) {
 	t.Parallel()
 	r := &Roles{cache: &bindingSource{refuse: true, running: map[string]context.CancelFunc{}}}
-	r.want(t.Context(), true)
+	r.want(byPolicies, true)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Millisecond)
 	defer cancel()
 	if b, err := r.Of(ctx, match.User{Name: "ann"}); !errors.Is(err, errBindings) {
 		t.Errorf("%v, %v", b, err)
 	}
 	var none *Roles
-	none.want(t.Context(), true)
+	none.want(byPolicies, true)
 	if b, err := none.Of(t.Context(), match.User{}); !errors.Is(err, errBindings) {
 		t.Errorf("%v, %v without anybody to ask", b, err)
 	}

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-logr/logr"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -25,6 +24,7 @@ import (
 	v1 "github.com/signet-policy/signet/api/v1"
 	"github.com/signet-policy/signet/pkg/match"
 	"github.com/signet-policy/signet/pkg/policy"
+	"github.com/signet-policy/signet/pkg/settings"
 )
 
 // LeaderElectionID names the lease by which replicas elect the leader; the role grants no other.
@@ -59,6 +59,10 @@ type Options struct {
 	Exceptions Exceptions
 	// Roles are watched while a policy in force needs them; nil when nobody does.
 	Roles *Roles
+	// Settings are put in force as the ConfigMap says; nil when nobody needs them. UnreadKeys is told how many of its keys
+	// cannot be read.
+	Settings   *settings.Live
+	UnreadKeys func(keys int)
 	// Policies are how policies are compiled.
 	Policies policy.Options
 	// Store is where compiled policies go.
@@ -96,6 +100,7 @@ type Set struct {
 	loader     *loader
 	namespaces *Namespaces
 	conditions *conditionChecker
+	settings   *settings.Live
 	mu         sync.Mutex // covers kinds
 	kinds      *kinds
 }
@@ -124,8 +129,10 @@ func (s *Set) CheckConditions(ctx context.Context, conditions []admissionregistr
 	return s.conditions.check(ctx, conditions)
 }
 
-// Synced tells whether every policy, every exception and every namespace has been read once: before that the process is not ready.
-func (s *Set) Synced() bool { return s.loader.store.Snapshot() != nil && s.namespaces.synced() }
+// Synced tells whether every policy, every exception, every namespace and the settings have been read once: before that the process is not ready.
+func (s *Set) Synced() bool {
+	return s.loader.store.Snapshot() != nil && s.namespaces.synced() && (s.settings == nil || s.settings.Loaded())
+}
 
 // LoadAll reads every policy and lets the store publish its first snapshot. The manager does that by itself, from its
 // cache; this is for those who cannot wait for it. A policy that does not compile is no error.
@@ -149,11 +156,7 @@ func Setup(mgr ctrl.Manager, opts Options) (*Set, error) {
 	}
 	var askWebhooks trigger[webhooks]
 	var askStatus trigger[policy.Key]
-	follow := func() {
-		opts.Roles.want(logr.NewContext(context.Background(), mgr.GetLogger()), needRoles(opts.Store.Snapshot()))
-	}
 	l := newLoader(opts.Store, mgr.GetCache(), opts.Policies, func(k policy.Key) {
-		follow()
 		askWebhooks.add(webhooks{})
 		askStatus.add(k)
 	})
@@ -167,8 +170,23 @@ func Setup(mgr ctrl.Manager, opts Options) (*Set, error) {
 		conditions: conditions,
 	}
 	status := &statusWriter{reader: mgr.GetCache(), writer: live, store: opts.Store, loader: l, coverage: cover, now: opts.Now}
+	opts.Store.OnPublish(func(s *policy.Snapshot) { opts.Roles.want(byPolicies, s.NeedsRoles()) })
 	opts.Certificates.onChange(func() { askWebhooks.add(webhooks{}) })
 
+	if opts.Settings != nil {
+		err := addSettingsController(mgr, &settingsLoader{reader: mgr.GetCache(), namespace: opts.SystemNamespace, live: opts.Settings,
+			unread: opts.UnreadKeys, changed: func(s *settings.Settings) {
+				opts.Roles.want(bySettings, s.NeedRoles())
+				if snapshot := opts.Store.Snapshot(); snapshot != nil {
+					for _, p := range snapshot.Policies() {
+						askStatus.add(p.Key)
+					}
+				}
+			}})
+		if err != nil {
+			return nil, fmt.Errorf("setting up controllers: %w", err)
+		}
+	}
 	for _, err := range []error{
 		addPolicyController(mgr, "policy", l, everyReplica, edited()),
 		addPolicyController(mgr, "policy-status", status, leader, nil, askStatus.source()),
@@ -182,14 +200,7 @@ func Setup(mgr ctrl.Manager, opts Options) (*Set, error) {
 			return nil, fmt.Errorf("setting up controllers: %w", err)
 		}
 	}
-	return &Set{loader: l, namespaces: opts.Namespaces, conditions: conditions, kinds: &kinds{client: disco, now: opts.Now}}, nil
-}
-
-// needRoles tells whether a policy in force asks for the roles of users.
-func needRoles(s *policy.Snapshot) bool {
-	return s != nil && slices.ContainsFunc(s.Policies(), func(p *policy.Policy) bool {
-		return slices.ContainsFunc(p.Rules, (*policy.Rule).NeedsRoles)
-	})
+	return &Set{loader: l, namespaces: opts.Namespaces, settings: opts.Settings, conditions: conditions, kinds: &kinds{client: disco, now: opts.Now}}, nil
 }
 
 // who runs a controller.

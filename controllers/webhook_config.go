@@ -68,7 +68,7 @@ func (e *endpoint) at(path string) admissionregistrationv1.WebhookClientConfig {
 // is stored can be compared as they are.
 type builder struct {
 	endpoint endpoint
-	settings settings
+	settings webhookSettings
 	timeout  int32
 	// validatingEffects are the side effects of judging an object; reports are one.
 	validatingEffects admissionregistrationv1.SideEffectClass

@@ -202,7 +202,7 @@ func TestReadSettings(t *testing.T) {
 	chosen.namespaceSelector = &metav1.LabelSelector{MatchLabels: map[string]string{"a": "b"}}
 	tests := map[string]struct {
 		data map[string]string
-		want settings
+		want webhookSettings
 		errs int
 	}{
 		"nothing":             {want: base},
@@ -216,20 +216,20 @@ func TestReadSettings(t *testing.T) {
 		"no JSON":             {data: map[string]string{"webhooks": `{`, "webhookLabels": `[]`}, want: base, errs: 2},
 		"annotations and labels": {
 			data: map[string]string{"webhookAnnotations": `{"admissions.enforcer/disabled":"true"}`, "webhookLabels": `{"a":"b"}`},
-			want: settings{namespaceSelector: base.namespaceSelector, objectSelector: base.objectSelector,
+			want: webhookSettings{namespaceSelector: base.namespaceSelector, objectSelector: base.objectSelector,
 				annotations: map[string]string{"admissions.enforcer/disabled": "true"}, labels: map[string]string{"a": "b"}},
 		},
 		"conditions": {
 			data: map[string]string{"matchConditions": `[{"name":"a","expression":"true"}]`},
-			want: settings{namespaceSelector: base.namespaceSelector, objectSelector: base.objectSelector,
+			want: webhookSettings{namespaceSelector: base.namespaceSelector, objectSelector: base.objectSelector,
 				matchConditions: []admissionregistrationv1.MatchCondition{{Name: "a", Expression: "true"}}},
 		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, errs := readSettings(tt.data, "kyverno")
-			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(settings{})); diff != "" {
+			got, errs := readSettings(tt.data, "kyverno", nil)
+			if diff := cmp.Diff(tt.want, got, cmp.AllowUnexported(webhookSettings{})); diff != "" {
 				t.Errorf("-want +got\n%s", diff)
 			}
 			if len(errs) != tt.errs {

@@ -8,6 +8,8 @@ import (
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -41,7 +43,10 @@ type webhookController struct {
 	// covered is told after each round, for every policy in force.
 	covered func(policy.Key)
 
-	told []string // what was logged last about settings and kinds, so that it is logged once
+	last *webhookSettings // what the ConfigMap said before
+	// accepted are the conditions that the API server accepted last.
+	accepted []admissionregistrationv1.MatchCondition
+	told     []string // what was logged last about settings and kinds, so that it is logged once
 }
 
 // Reconcile writes all webhook configurations that differ from what the policies in force need.
@@ -111,11 +116,9 @@ func (c *webhookController) round(ctx context.Context, policies []*policy.Policy
 	if err := r.checkConditions(ctx, c.conditions); err != nil {
 		return reconcile.Result{}, err
 	}
-	c.tell(ctx, append(notes, r.notes()...))
-	if err := w.mutating(ctx, ResourceMutating, b.allMutating(&r)); err != nil {
-		return reconcile.Result{}, err
-	}
-	if err := w.validating(ctx, ResourceValidating, b.allValidating(&r)); err != nil {
+	refused, err := c.write(ctx, w, b, &r)
+	c.tell(ctx, slices.Concat(notes, refused, r.notes()))
+	if err != nil {
 		return reconcile.Result{}, err
 	}
 	c.coverage.succeeded(policies, r.problems)
@@ -125,16 +128,38 @@ func (c *webhookController) round(ctx context.Context, policies []*policy.Policy
 	return reconcile.Result{RequeueAfter: idleInterval}, nil
 }
 
+// write writes the webhooks of resources. Conditions of the ConfigMap that the API server refuses are replaced by those that it
+// accepted last, since policies are not to wait for somebody who repairs them; that is said in notes.
+func (c *webhookController) write(ctx context.Context, w *writer, b *builder, r *registrations) (notes []string, err error) {
+	both := func() error {
+		if err := w.mutating(ctx, ResourceMutating, b.allMutating(r)); err != nil {
+			return err
+		}
+		return w.validating(ctx, ResourceValidating, b.allValidating(r))
+	}
+	err = both()
+	if apierrors.IsInvalid(err) && !apiequality.Semantic.DeepEqual(b.settings.matchConditions, c.accepted) {
+		notes = append(notes, "the API server refuses the ConfigMap's matchConditions, those before hold: "+err.Error())
+		b.settings.matchConditions = c.accepted
+		err = both()
+	}
+	if err == nil {
+		c.accepted = b.settings.matchConditions
+	}
+	return notes, err
+}
+
 // settings reads the ConfigMap, and says in notes what of it is not understood.
-func (c *webhookController) settings(ctx context.Context) (out settings, notes []string, err error) {
+func (c *webhookController) settings(ctx context.Context) (out webhookSettings, notes []string, err error) {
 	var m corev1.ConfigMap
 	err = c.reader.Get(ctx, client.ObjectKey{Namespace: c.options.SystemNamespace, Name: configMapName}, &m)
 	if client.IgnoreNotFound(err) != nil {
-		return settings{}, nil, fmt.Errorf("reading ConfigMap %s: %w", configMapName, err)
+		return webhookSettings{}, nil, fmt.Errorf("reading ConfigMap %s: %w", configMapName, err)
 	}
-	out, errs := readSettings(m.Data, c.options.SystemNamespace)
+	out, errs := readSettings(m.Data, c.options.SystemNamespace, c.last)
+	c.last = &out
 	for _, err := range errs {
-		notes = append(notes, "the ConfigMap is not understood, the default holds: "+err.Error())
+		notes = append(notes, "the ConfigMap is not understood, what held before holds: "+err.Error())
 	}
 	return out, notes, nil
 }
@@ -163,7 +188,7 @@ func (c *webhookController) tell(ctx context.Context, notes []string) {
 }
 
 // builder returns the builder for these options.
-func (o *Options) builder(s settings, bundle []byte) *builder {
+func (o *Options) builder(s webhookSettings, bundle []byte) *builder {
 	effects := admissionregistrationv1.SideEffectClassNoneOnDryRun
 	if o.NoAdmissionReports {
 		effects = admissionregistrationv1.SideEffectClassNone

@@ -19,8 +19,8 @@ const configMapName = "kyverno"
 // namespaceLabel is the label by which the API server names a namespace.
 const namespaceLabel = "kubernetes.io/metadata.name"
 
-// settings are what the ConfigMap says about webhook configurations.
-type settings struct {
+// webhookSettings are what the ConfigMap says about webhook configurations.
+type webhookSettings struct {
 	namespaceSelector *metav1.LabelSelector
 	objectSelector    *metav1.LabelSelector
 	matchConditions   []admissionregistrationv1.MatchCondition
@@ -28,8 +28,8 @@ type settings struct {
 	labels            map[string]string
 }
 
-func defaultSettings(systemNamespace string) settings {
-	return settings{
+func defaultSettings(systemNamespace string) webhookSettings {
+	return webhookSettings{
 		namespaceSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{
 			Key: namespaceLabel, Operator: metav1.LabelSelectorOpNotIn, Values: []string{"kube-system", systemNamespace},
 		}}},
@@ -43,12 +43,15 @@ type selectors struct {
 	ObjectSelector    *metav1.LabelSelector `json:"objectSelector,omitempty"`
 }
 
-// readSettings reads the data of the ConfigMap. A key that is not understood keeps its default as a whole and gives an
-// error: half of a selector might leave out namespaces that the whole of it does not.
-func readSettings(data map[string]string, systemNamespace string) (settings, []error) {
+// readSettings reads the data of the ConfigMap. A key that is not understood keeps what it had before, or without that its
+// default, as a whole and gives an error: half of a selector might leave out namespaces that the whole of it does not.
+func readSettings(data map[string]string, systemNamespace string, before *webhookSettings) (webhookSettings, []error) {
 	out := defaultSettings(systemNamespace)
+	if before == nil {
+		before = &webhookSettings{namespaceSelector: out.namespaceSelector, objectSelector: out.objectSelector}
+	}
 	var errs []error
-	read := func(key string, apply func(raw []byte) error) {
+	read := func(key string, apply func(raw []byte) error, keep func()) {
 		text := strings.TrimSpace(data[key])
 		if text == "" {
 			return
@@ -59,6 +62,7 @@ func readSettings(data map[string]string, systemNamespace string) (settings, []e
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("key %s: %w", key, err))
+			keep()
 		}
 	}
 	read("webhooks", func(raw []byte) error {
@@ -73,7 +77,7 @@ func readSettings(data map[string]string, systemNamespace string) (settings, []e
 			out.objectSelector = s.ObjectSelector
 		}
 		return nil
-	})
+	}, func() { out.namespaceSelector, out.objectSelector = before.namespaceSelector, before.objectSelector })
 	read("matchConditions", func(raw []byte) error {
 		var conditions []admissionregistrationv1.MatchCondition
 		if err := strict(raw, &conditions); err != nil {
@@ -81,16 +85,18 @@ func readSettings(data map[string]string, systemNamespace string) (settings, []e
 		}
 		out.matchConditions = conditions
 		return nil
-	})
-	for key, target := range map[string]*map[string]string{"webhookAnnotations": &out.annotations, "webhookLabels": &out.labels} {
+	}, func() { out.matchConditions = before.matchConditions })
+	for key, target := range map[string][2]*map[string]string{
+		"webhookAnnotations": {&out.annotations, &before.annotations}, "webhookLabels": {&out.labels, &before.labels},
+	} {
 		read(key, func(raw []byte) error {
 			m := map[string]string{}
 			if err := strict(raw, &m); err != nil {
 				return err
 			}
-			*target = m
+			*target[0] = m
 			return nil
-		})
+		}, func() { *target[0] = *target[1] })
 	}
 	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return out, errs

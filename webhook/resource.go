@@ -14,6 +14,7 @@ import (
 	"github.com/signet-policy/signet/pkg/engine"
 	"github.com/signet-policy/signet/pkg/match"
 	"github.com/signet-policy/signet/pkg/policy"
+	"github.com/signet-policy/signet/pkg/settings"
 )
 
 // Reviewed is one request with its decision, for those who report on it.
@@ -31,6 +32,11 @@ type Resources struct {
 	Engine *engine.Engine
 	// Record is told of every review. It must not block.
 	Record func(*Reviewed)
+	// Settings say whose requests are let through, and about what; nil for none. Roles are asked where that is by roles.
+	Settings *settings.Live
+	Roles    engine.Roles
+	// LetThrough is told of every request that is. It must not block.
+	LetThrough func(reason settings.Reason, kind string)
 }
 
 // Review returns the review of one common path.
@@ -44,6 +50,9 @@ func (h *Resources) ReviewOf(phase engine.Phase, failure policy.FailurePolicy, o
 	return func(ctx context.Context, req *admissionv1.AdmissionRequest, timeout time.Duration) *admissionv1.AdmissionResponse {
 		start := time.Now()
 		if req.Operation != admissionv1.Create && req.Operation != admissionv1.Update {
+			return &admissionv1.AdmissionResponse{Allowed: true}
+		}
+		if h.letThrough(ctx, req) {
 			return &admissionv1.AdmissionResponse{Allowed: true}
 		}
 		in, err := request(req, phase, failure, timeout)
@@ -62,6 +71,45 @@ func (h *Resources) ReviewOf(phase engine.Phase, failure policy.FailurePolicy, o
 		}
 		return respond(decision)
 	}
+}
+
+// letThrough tells whether no policy is asked about a request.
+func (h *Resources) letThrough(ctx context.Context, req *admissionv1.AdmissionRequest) bool {
+	if h.Settings == nil {
+		return false
+	}
+	a := attributes(req)
+	if h.Roles != nil {
+		a.Roles = rolesOf{h.Roles, ctx, a.User}
+	}
+	reason := h.Settings.Current().Through(&a, req.Name)
+	if reason != "" && h.LetThrough != nil {
+		h.LetThrough(reason, a.Kind)
+	}
+	return reason != ""
+}
+
+// rolesOf are the roles of the user of one request.
+type rolesOf struct {
+	source engine.Roles
+	ctx    context.Context //nolint:containedctx // it lives no longer than the request
+	user   match.User
+}
+
+func (r rolesOf) Roles() (match.Bound, error) { return r.source.Of(r.ctx, r.user) }
+
+// attributes are those that a request states, without its object.
+func attributes(req *admissionv1.AdmissionRequest) match.Attributes {
+	a := match.Attributes{
+		Group: req.Kind.Group, Version: req.Kind.Version, Kind: req.Kind.Kind,
+		Subresource: req.SubResource, Namespace: req.Namespace, Name: req.Name,
+		Operation: match.ParseOperation(string(req.Operation)),
+		User:      match.User{Name: req.UserInfo.Username, Groups: req.UserInfo.Groups},
+	}
+	if kind, ok := match.Owner(req.Resource.Group, req.Resource.Resource, req.SubResource); ok {
+		a.Group, a.Version, a.Kind = req.Resource.Group, req.Resource.Version, kind
+	}
+	return a
 }
 
 func respond(d *engine.Decision) *admissionv1.AdmissionResponse {
@@ -91,13 +139,8 @@ func request(req *admissionv1.AdmissionRequest, phase engine.Phase, failure poli
 	}
 	out := &engine.Request{
 		Phase: phase, FailurePolicy: failure, Object: object, Name: req.Name, Timeout: timeout,
-		Attributes: match.Attributes{
-			Group: req.Kind.Group, Version: req.Kind.Version, Kind: req.Kind.Kind,
-			Subresource: req.SubResource, Namespace: req.Namespace, Name: req.Name,
-		},
+		Attributes: attributes(req),
 	}
-	out.Attributes.Operation = match.ParseOperation(string(req.Operation))
-	out.Attributes.User = match.User{Name: req.UserInfo.Username, Groups: req.UserInfo.Groups}
 	if err := out.Attributes.Describe(object); err != nil {
 		return nil, fmt.Errorf("cannot read the object: %w", err)
 	}

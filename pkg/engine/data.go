@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"slices"
 
 	"github.com/signet-policy/signet/pkg/expr"
 	"github.com/signet-policy/signet/pkg/plan"
@@ -39,9 +38,9 @@ func (d *data) request() map[string]any {
 		"userInfo": map[string]any{"username": a.User.Name, "groups": a.User.Groups},
 		"object":   object(req.Object),
 	}
-	if d.review.readsRoles() {
+	if roles, ok := a.Roles.(*userRoles); ok && roles.wanted {
 		// Without an answer the fields are missing, which no expression passes over.
-		if bound, err := a.Roles.Roles(); err == nil {
+		if bound, err := roles.Roles(); err == nil {
 			out["roles"], out["clusterRoles"] = list(bound.Roles), list(bound.ClusterRoles)
 		}
 	}
@@ -49,11 +48,6 @@ func (d *data) request() map[string]any {
 		out["operation"], out["oldObject"] = "UPDATE", object(req.Old)
 	}
 	return out
-}
-
-// readsRoles tells whether a rule of the request reads the roles of its user.
-func (r *review) readsRoles() bool {
-	return r.req.Attributes.Roles != nil && slices.ContainsFunc(r.plan.Rules, func(p plan.Rule) bool { return p.Rule.NeedsRoles() })
 }
 
 func list(texts []string) []any {

@@ -41,8 +41,9 @@ type Options struct {
 	Store    *policy.Store
 	// Notary judges requirements of type Notary; without it they are errors.
 	Notary verify.Verifier
-	// Images says how short references are read.
+	// Images says how short references are read; Parser, when there is one, says it anew for every request.
 	Images image.Options
+	Parser func() *image.Parser
 	// CacheDisabled turns the verification cache off; CacheSize (entries) and CacheTTL default to 1000 and an hour.
 	CacheDisabled bool
 	CacheSize     int
@@ -82,6 +83,14 @@ func New(opts Options) *Engine {
 		e.proofs = newProofs(opts.CacheSize, opts.CacheTTL)
 	}
 	return e
+}
+
+// parser reads the references of a request.
+func (e *Engine) parser() *image.Parser {
+	if e.opts.Parser != nil {
+		return e.opts.Parser()
+	}
+	return e.images
 }
 
 // Phase is the admission phase of a request. There is no zero phase.
@@ -132,13 +141,13 @@ func (e *Engine) Review(ctx context.Context, req *Request) (*Decision, error) {
 		return nil, ErrNotReady
 	}
 	start := time.Now()
-	in := plan.Input{Attributes: &req.Attributes, Object: req.Object, Images: e.images}
+	in := plan.Input{Attributes: &req.Attributes, Object: req.Object, Images: e.parser()}
 	if e.opts.Namespaces != nil && req.Attributes.Namespace != "" {
 		lookup := &namespaceLabels{source: e.opts.Namespaces, ctx: ctx, budget: e.budget(req, nil), name: req.Attributes.Namespace}
 		req.Attributes.NamespaceLabels = lookup
 	}
 	if e.opts.Roles != nil {
-		req.Attributes.Roles = &userRoles{source: e.opts.Roles, ctx: ctx, budget: e.budget(req, nil), user: req.Attributes.User}
+		req.Attributes.Roles = &userRoles{source: e.opts.Roles, ctx: ctx, budget: e.budget(req, nil), user: req.Attributes.User, wanted: snapshot.NeedsRoles()}
 	}
 	in.Old, in.OldAttributes = req.Old, before(req)
 	p := plan.Read(&in)

@@ -48,7 +48,7 @@ func exemption(e *Engine, req *Request, attributes *match.Attributes, object map
 	return &exempted{attributes: attributes, scope: func() *expr.Scope {
 		as := *req
 		as.Object = object
-		p := plan.Read(&plan.Input{Attributes: attributes, Object: object, Images: e.images})
+		p := plan.Read(&plan.Input{Attributes: attributes, Object: object, Images: e.parser()})
 		d := newData(&review{engine: e, req: &as, plan: p, images: make([]resolved, len(p.Images))})
 		d.base.SetLazyData("images", func(context.Context) (any, error) { return d.images(&p.Found), nil })
 		return d.base

@@ -22,6 +22,8 @@ type userRoles struct {
 	ctx    context.Context
 	budget time.Duration
 	user   match.User
+	// wanted is set when something in force asks for roles, so that expressions may read them.
+	wanted bool
 
 	once  sync.Once
 	bound match.Bound

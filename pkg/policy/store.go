@@ -14,10 +14,11 @@ import (
 // Snapshot is an immutable set of policies, indexed for matching: what a policy says of other kinds, namespaces or
 // registries costs a request next to nothing.
 type Snapshot struct {
-	policies []*Policy
-	byKind   map[string]*bucket
-	anyKind  []indexed
-	excepted map[*Rule][]*Exception
+	policies   []*Policy
+	byKind     map[string]*bucket
+	anyKind    []indexed
+	needsRoles bool
+	excepted   map[*Rule][]*Exception
 }
 
 // bucket holds the rules about one kind: those of single namespaces, and the others.
@@ -53,9 +54,13 @@ func NewSnapshot(policies []*Policy, exceptions ...*Exception) *Snapshot {
 	s := &Snapshot{policies: slices.Clone(policies), byKind: map[string]*bucket{}}
 	slices.SortFunc(s.policies, func(a, b *Policy) int { return compareKeys(a.Key, b.Key) })
 	s.except(exceptions)
+	s.needsRoles = slices.ContainsFunc(exceptions, func(x *Exception) bool {
+		return x.Filter.NeedsRoles() || ReadsRoles(x.Conditions.Variables())
+	})
 	order := 0
 	for _, p := range s.policies {
 		for _, r := range p.Rules {
+			s.needsRoles = s.needsRoles || r.NeedsRoles()
 			s.index(indexed{order: order, rule: r, hosts: hostsOf(r)})
 			order++
 		}
@@ -85,6 +90,9 @@ func (s *Snapshot) except(exceptions []*Exception) {
 		}
 	}
 }
+
+// NeedsRoles tells whether anything in force may ask for the roles of users.
+func (s *Snapshot) NeedsRoles() bool { return s.needsRoles }
 
 // Exceptions are those that name a rule. The slice must not be changed.
 func (s *Snapshot) Exceptions(r *Rule) []*Exception { return s.excepted[r] }
@@ -225,12 +233,23 @@ type Store struct {
 	mu         sync.Mutex
 	policies   map[Key]*Policy
 	exceptions map[Key]*Exception
+	published  func(*Snapshot)
 	current    atomic.Pointer[Snapshot]
 }
 
 // NewStore returns a store that has not been synced: Snapshot gives nil until Sync.
 func NewStore() *Store {
 	return &Store{policies: map[Key]*Policy{}, exceptions: map[Key]*Exception{}}
+}
+
+// OnPublish has f told of every snapshot from now on. It is called while the store is locked, so it must not call the store.
+func (s *Store) OnPublish(f func(*Snapshot)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.published = f
+	if snapshot := s.current.Load(); snapshot != nil {
+		f(snapshot)
+	}
 }
 
 // Sync publishes the first snapshot, once every policy that exists has been put in.
@@ -298,7 +317,11 @@ func (s *Store) publish() {
 	for _, p := range s.policies {
 		all = append(all, p)
 	}
-	s.current.Store(NewSnapshot(all, slices.Collect(maps.Values(s.exceptions))...))
+	snapshot := NewSnapshot(all, slices.Collect(maps.Values(s.exceptions))...)
+	s.current.Store(snapshot)
+	if s.published != nil {
+		s.published(snapshot)
+	}
 }
 
 // Snapshot returns the policies in force, or nil while they have not all been read once.

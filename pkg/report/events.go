@@ -34,7 +34,14 @@ func (r *Recorder) sendEvents(it *item) {
 	if r.o.Events == nil {
 		return
 	}
-	for _, e := range reviewEvents(it, r.o.GenerateSuccessEvents) {
+	successes, actions := r.o.GenerateSuccessEvents, []string(nil)
+	if r.o.SuccessEvents != nil && !successes {
+		successes, actions = r.o.SuccessEvents()
+	}
+	for _, e := range reviewEvents(it, successes) {
+		if e.reason == policyApplied && len(actions) > 0 && !slices.Contains(actions, e.action) {
+			continue
+		}
 		if slices.Contains(r.o.OmitEvents, e.reason) {
 			continue
 		}

@@ -34,6 +34,11 @@ var (
 		"Webhook calls reviewed.", requestLabels}
 	reviewMetric = Metric{"kyverno_admission_review_duration_seconds", "histogram",
 		"Time of the reviews of webhook calls.", requestLabels}
+	letThroughMetric = Metric{"kyverno_admission_requests_filtered_total", "counter",
+		"Webhook calls that were let through unjudged because the ConfigMap says so: by resource_filter, username, group, role or cluster_role.",
+		[]string{"reason", "resource_kind"}}
+	unreadMetric = Metric{"kyverno_config_unread_keys", "gauge",
+		"Keys of the ConfigMap that cannot be read; what they held before stays in force.", nil}
 	droppedMetric = Metric{"kyverno_events_dropped_total", "counter",
 		"Reviews whose events and reports were dropped because too many waited.", nil}
 	registryMetric = Metric{"kyverno_registry_requests_total", "counter",
@@ -44,7 +49,7 @@ var (
 
 // Metrics lists what the recorder exports.
 func Metrics() []Metric {
-	return []Metric{resultsMetric, executionMetric, requestsMetric, reviewMetric, droppedMetric, registryMetric, infoMetric}
+	return []Metric{resultsMetric, executionMetric, requestsMetric, reviewMetric, letThroughMetric, unreadMetric, droppedMetric, registryMetric, infoMetric}
 }
 
 // buckets reach from a cached verdict to the longest timeout of a webhook, in seconds.
@@ -56,11 +61,13 @@ type metrics struct {
 	execution *prometheus.HistogramVec
 	requests  *prometheus.CounterVec
 	review    *prometheus.HistogramVec
+	through   *prometheus.CounterVec
+	unread    prometheus.Gauge
 	dropped   prometheus.Counter
 	registry  *prometheus.CounterVec
 	info      *prometheus.GaugeVec
 
-	hosts, kinds, statuses bounded
+	hosts, kinds, statuses, objects bounded
 }
 
 func newMetrics() *metrics {
@@ -72,10 +79,12 @@ func newMetrics() *metrics {
 	}
 	return &metrics{
 		results: counter(resultsMetric), execution: histogram(executionMetric), requests: counter(requestsMetric),
-		review: histogram(reviewMetric), registry: counter(registryMetric),
-		dropped: prometheus.NewCounter(prometheus.CounterOpts{Name: droppedMetric.Name, Help: droppedMetric.Help}),
-		info:    prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: infoMetric.Name, Help: infoMetric.Help}, infoMetric.Labels),
-		hosts:   bounded{limit: 64}, kinds: bounded{limit: 16}, statuses: bounded{limit: 64},
+		review: histogram(reviewMetric), through: counter(letThroughMetric),
+		unread:   prometheus.NewGauge(prometheus.GaugeOpts{Name: unreadMetric.Name, Help: unreadMetric.Help}),
+		registry: counter(registryMetric),
+		dropped:  prometheus.NewCounter(prometheus.CounterOpts{Name: droppedMetric.Name, Help: droppedMetric.Help}),
+		info:     prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: infoMetric.Name, Help: infoMetric.Help}, infoMetric.Labels),
+		hosts:    bounded{limit: 64}, kinds: bounded{limit: 16}, statuses: bounded{limit: 64}, objects: bounded{limit: 256},
 	}
 }
 
@@ -84,7 +93,7 @@ func (m *metrics) register(to prometheus.Registerer, log logr.Logger) {
 	if to == nil {
 		return
 	}
-	for _, c := range []prometheus.Collector{m.results, m.execution, m.requests, m.review, m.dropped, m.registry, m.info} {
+	for _, c := range []prometheus.Collector{m.results, m.execution, m.requests, m.review, m.through, m.unread, m.dropped, m.registry, m.info} {
 		if err := to.Register(c); err != nil {
 			var twice prometheus.AlreadyRegisteredError
 			log.Error(err, "A metric is not exported", "registeredTwice", errors.As(err, &twice))
@@ -119,6 +128,14 @@ func ruleValues(rv *Review, o *ruleOutcome, operation string) []string {
 		"admission_request", strconv.FormatBool(rv.DryRun), label(string(o.code)),
 	}
 }
+
+// LetThrough counts one request that was let through unjudged, and why.
+func (r *Recorder) LetThrough(reason, kind string) {
+	r.metrics.through.WithLabelValues(label(reason), r.metrics.objects.value(kind)).Inc()
+}
+
+// UnreadKeys says how many keys of the ConfigMap cannot be read.
+func (r *Recorder) UnreadKeys(n int) { r.metrics.unread.Set(float64(n)) }
 
 // RegistryRequests counts one request to a registry: the host, what was asked for (manifest, blob, …) and how it ended
 // (an HTTP status or a word). Values beyond a bounded number, and those that no host name holds, are counted as other.

@@ -48,6 +48,8 @@ type Options struct {
 	MaxQueued int
 	// GenerateSuccessEvents sends events of passes too.
 	GenerateSuccessEvents bool
+	// SuccessEvents says the same as things are now, and of which actions, all when there are none; nil for no more.
+	SuccessEvents func() (enabled bool, actions []string)
 	// Debounce is the time in which the calls of a request are collected; it defaults to 1 s.
 	Debounce time.Duration
 	// WritesPerSecond bounds writes of reports; it defaults to 20.

@@ -26,9 +26,11 @@ import (
 	v1 "github.com/signet-policy/signet/api/v1"
 	"github.com/signet-policy/signet/pkg/credentials"
 	"github.com/signet-policy/signet/pkg/engine"
+	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/policy"
 	"github.com/signet-policy/signet/pkg/registry"
 	"github.com/signet-policy/signet/pkg/registry/registrytest"
+	"github.com/signet-policy/signet/pkg/settings"
 	"github.com/signet-policy/signet/pkg/trust"
 	"github.com/signet-policy/signet/pkg/verify/notary"
 	"github.com/signet-policy/signet/pkg/verify/sigstore"
@@ -225,13 +227,20 @@ func newProcess(t *testing.T, v *vectors.Vector, dir string, server *registrytes
 			t.Fatal(err)
 		}
 	}
+	live := settings.NewLive()
+	read, errs := settings.Read(v.Config, nil)
+	if len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	live.Set(read)
 	p := &process{store: policy.NewStore()}
 	accesses := credentials.New(credentials.Options{
 		Client: client, Secrets: v.Request.Secrets(server.Host()), SystemNamespace: vectors.SystemNamespace,
 		Keychains: map[string]authn.Keychain{"default": anonymous{}, "github": anonymous{}},
 	})
-	e := engine.New(engine.Options{Accesses: accesses, Verifier: sigstore.New(source), Notary: notary.New(nil), Store: p.store, Namespaces: &v.Request, Roles: &v.Request})
-	resources := &webhook.Resources{Engine: e, Record: func(r *webhook.Reviewed) { p.reviewed = append(p.reviewed, r) }}
+	e := engine.New(engine.Options{Accesses: accesses, Verifier: sigstore.New(source), Notary: notary.New(nil), Store: p.store, Namespaces: &v.Request, Roles: &v.Request,
+		Parser: func() *image.Parser { return live.Current().Images() }})
+	resources := &webhook.Resources{Engine: e, Settings: live, Roles: &v.Request, Record: func(r *webhook.Reviewed) { p.reviewed = append(p.reviewed, r) }}
 	s := webhook.NewServer("", nil, func() error { return nil }, logr.Discard())
 	s.Handle(webhook.MutateFail, false, resources.Review(engine.Mutating, policy.Fail))
 	s.Handle(webhook.MutateIgnore, true, resources.Review(engine.Mutating, policy.Ignore))

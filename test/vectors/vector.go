@@ -12,6 +12,7 @@
 //	later*.yaml     policies that are applied after warm.yaml was reviewed
 //	request.yaml    a Request
 //	registry.yaml   a Registry
+//	config.yaml     what the ConfigMap kyverno holds: its data, or {shipped: "true"} for that of config/
 //	want.yaml       a Want
 //
 // In all files ${key:cosign.pub} is a file of the corpus' trust directory as a quoted text (several, divided by commas,
@@ -50,9 +51,11 @@ type Vector struct {
 	Exceptions []string
 	// Object, Old, Final and Warm are YAML documents; empty when there is none.
 	Object, Old, Final, Warm string
-	Request                  Request
-	Registry                 Registry
-	want                     string
+	// Config is the data of the ConfigMap.
+	Config   map[string]string
+	Request  Request
+	Registry Registry
+	want     string
 }
 
 // Request says what happens to the object.
@@ -214,6 +217,8 @@ func Parse(name string, raw []byte) (*Vector, error) {
 			v.Warm = text
 		case base == "request":
 			err = yaml.UnmarshalStrict([]byte(text), &v.Request)
+		case base == "config":
+			v.Config, err = config(text)
 		case base == "registry":
 			err = yaml.UnmarshalStrict([]byte(text), &v.Registry)
 		case base == "want":
@@ -237,6 +242,21 @@ func Parse(name string, raw []byte) (*Vector, error) {
 		return nil, fmt.Errorf("vector %s: policy.yaml and want.yaml are needed", name)
 	}
 	return v, nil
+}
+
+// config reads the data of the ConfigMap.
+func config(text string) (map[string]string, error) {
+	var data map[string]string
+	if err := yaml.UnmarshalStrict([]byte(text), &data); err != nil || data["shipped"] == "" {
+		return data, err
+	}
+	raw, err := os.ReadFile(filepath.Join(Dir(), "..", "..", "config", "manager", "configmap.yaml"))
+	if err != nil {
+		return nil, err
+	}
+	var shipped struct{ Data map[string]string }
+	err = yaml.Unmarshal(raw, &shipped)
+	return shipped.Data, err
 }
 
 // Want is the outcome with the digests put in.

@@ -69,6 +69,7 @@ func TestObserve(t *testing.T) {
 	want := []string{
 		"kyverno_admission_requests_total request_allowed=false resource_kind=Pod resource_namespace=team resource_request_operation=create: 1",
 		"kyverno_admission_requests_total request_allowed=true resource_kind=Pod resource_namespace=team resource_request_operation=update: 1",
+		"kyverno_config_unread_keys: 0",
 		"kyverno_events_dropped_total: 0",
 		"kyverno_info version=v1: 1",
 		rules("false", "false", "check", "-", "cluster", "Unsigned", "create", "fail"),

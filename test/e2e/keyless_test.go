@@ -162,7 +162,7 @@ func (k *keylessWorld) all(t *testing.T, group string, trials map[string]trial) 
 }
 
 // Images that the real cosign signed without a key, certified by a real Fulcio: admitted for the identity that signed,
-// refused for every other one, in each format and with each kind of proof (VI 6.5, T-040 to T-058).
+// refused for every other one, in each format and with each kind of proof (VI 6.5, A-31, A-78).
 func TestKeyless(t *testing.T) {
 	k := newKeylessWorld(t)
 	r := &rooted{t: t, user: newUser(t)}

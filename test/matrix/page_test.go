@@ -26,7 +26,8 @@ Written by ` + "`go test ./test/matrix -run TestPage -update`" + ` from the tabl
 Every combination of who signed, where the signature is and what proves that it was signed in time, for signatures and for
 attestations. Registry client and verifier are the product's; registry, certificate authorities, logs and timestamp
 authority are in the test's process, two of each, so that there is always a wrong one that is otherwise as good. What the
-real Fulcio, Rekor, timestamp authority and cosign make is tried in ` + "`test/e2e`" + `.
+real Fulcio, Rekor, timestamp authority and cosign make is tried in ` + "`test/e2e`" + `. Signatures of the Notary Project have a
+verifier and tests of their own (` + "`pkg/verify/notary`" + `).
 
 %d combinations, each admitted twice, and refused once for every single thing that can be wrong with it: %d refusals, each
 by its own reason.

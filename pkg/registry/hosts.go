@@ -145,6 +145,9 @@ func parseHosts(raw []byte, dir string, limits Limits, custom http.RoundTripper)
 			continue
 		}
 		rule, err := newHostRule(name, entry, dir, limits, custom)
+		if err == nil && rule.url == nil {
+			err = errors.New("it has no address")
+		}
 		if err != nil {
 			return nil, fmt.Errorf("host %q: %w", name, err)
 		}

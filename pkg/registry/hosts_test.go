@@ -365,6 +365,7 @@ func TestHostsErrors(t *testing.T) {
 		"header Host":         {"[host.\"https://a\".header]\nhost = \"b\"", "cannot be set"},
 		"inline hosts":        {`host = { "https://a" = {} }`, "table of its own"},
 		"path without server": {`override_path = true`, "server"},
+		"empty address":       {"server = \"https://a\"\n[host.\"\"]\n", "no address"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

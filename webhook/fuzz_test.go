@@ -46,7 +46,7 @@ func FuzzReview(f *testing.F) {
 	s := webhook.NewServer("", nil, func() error { return nil }, logr.Discard())
 	s.Handle(webhook.MutateFail, false, h.Review(engine.Mutating, policy.Fail))
 	s.Handle(webhook.ValidateFail, false, h.Review(engine.Validating, policy.Fail))
-	s.Handle(webhook.PolicyValidate, false, webhook.ReviewPolicy(policyOptions, nil))
+	s.Handle(webhook.PolicyValidate, false, webhook.ReviewPolicy(policyOptions, nil, nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, path := range []string{webhook.MutateFail, webhook.ValidateFail, webhook.PolicyValidate} {
 			fuzztest.Bounded(t, 64<<20, 4000, len(b), func() {

@@ -83,7 +83,7 @@ func FuzzNextPage(f *testing.F) {
 			return
 		}
 		next, ok := nextPage(from, link)
-		if ok && (next.Scheme != from.Scheme || next.Host != from.Host || next.Path != from.Path || next.User != nil) {
+		if ok && (next.Scheme != from.Scheme || next.Host != from.Host || !strings.HasSuffix(next.Path, "/referrers/x") || next.User != nil) {
 			t.Errorf("%q leads to %v", line, next)
 		}
 	})

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/sigstore/sigstore-go/pkg/root"
@@ -191,6 +192,7 @@ func (v *Verifier) paths(s *signed, a *verify.Attestor, who *signer) ([]path, er
 // chains finds the chains for code signing from the certificate to the authority. Their validity in time is not looked
 // at, which is why the library is given copies that are valid at all times.
 func (from *authority) chains(leaf *x509.Certificate, carried []*x509.Certificate) ([][]*x509.Certificate, error) {
+	carried = rooted(append(slices.Clone(from.roots), from.intermediates...), carried)
 	at := time.Unix(0, 0)
 	originals := map[*x509.Certificate]*x509.Certificate{}
 	timeless := func(c *x509.Certificate) *x509.Certificate {

@@ -138,7 +138,12 @@ func (d *Description) describeTimes(s *signed) {
 		d.Problems = append(d.Problems, "timestamp: "+shown(err))
 	}
 	for _, r := range responses {
-		stamp, err := timestamp.ParseResponse(r)
+		if _, err := parseStamp(r); err != nil {
+			d.Problems = append(d.Problems, "timestamp: "+shown(err))
+			continue
+		}
+		// With its certificates, it would be verified by them.
+		stamp, err := timestamp.ParseResponse(withoutOthers(r, nil))
 		if err != nil {
 			d.Problems = append(d.Problems, "timestamp: "+shown(err))
 			continue

@@ -1,6 +1,7 @@
 package sigstore
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/sha256"
@@ -149,6 +150,9 @@ func FuzzTimestamp(f *testing.F) {
 		}
 	}
 	f.Add([]byte{48, 3, 2, 1, 0})
+	for _, token := range [][]byte{bytes.Repeat([]byte{0x30, 0x80}, 20<<10), deepDER(10 << 10), deepDER(20)} {
+		f.Add(wrapped(0, 16, append([]byte{48, 3, 2, 1, 0}, token...)))
+	}
 	authorities := trustedRoot(f).TimestampingAuthorities()
 	text, err := corpus.Read("trust/tsa-chain.pem")
 	if err != nil {

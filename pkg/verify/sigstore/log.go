@@ -24,18 +24,7 @@ import (
 	"github.com/signet-policy/signet/pkg/verify"
 )
 
-// checkEntry refuses log entries of kinds and versions other than the four that are known, before they are decoded.
-func checkEntry(e *protorekor.TransparencyLogEntry) error {
-	kind, err := entryKind(e.GetCanonicalizedBody())
-	if err != nil {
-		return fmt.Errorf("log entry: %w", err)
-	}
-	if e.GetKindVersion().GetKind() != kind.GetKind() || e.GetKindVersion().GetVersion() != kind.GetVersion() {
-		return errors.New("log entry: its kind is not that of its body")
-	}
-	return nil
-}
-
+// entryKind reads the kind of a log entry, and refuses those that are not known, before they are decoded.
 func entryKind(body []byte) (*protorekor.KindVersion, error) {
 	if err := checkJSON(body, maxBundleList); err != nil {
 		return nil, err
@@ -177,6 +166,16 @@ func (v *Verifier) verifyLog(s *signed, a *verify.Attestor, who *signer, c *chec
 }
 
 func (v *Verifier) verifyEntry(s *signed, a *verify.Attestor, who *signer, c *checker, e *protorekor.TransparencyLogEntry, trusted root.TrustedMaterial, stamps func() []time.Time) ([]time.Time, error) {
+	name := signerContent{signer: who}
+	signature, logged, err := entryNames(e.GetCanonicalizedBody())
+	switch {
+	case err != nil:
+		return nil, err
+	case !bytes.Equal(signature, s.signature):
+		return nil, errors.New("the entry is for another signature")
+	case !name.CompareKey(logged, nil):
+		return nil, errors.New("the entry is for another signer")
+	}
 	entry, err := tlog.ParseTransparencyLogEntry(e)
 	if err != nil {
 		return nil, err
@@ -195,17 +194,12 @@ func (v *Verifier) verifyEntry(s *signed, a *verify.Attestor, who *signer, c *ch
 	if err := v.validAt(material.log, entry, stamps); err != nil {
 		return nil, err
 	}
-	name := signerContent{signer: who}
 	if entry.IsRekorV2() {
-		// The library compares hashes there, made over what the entry names; that this is the signer is checked here. It
-		// does not compare them under a checkpoint of the first form, whose origin is a name and a tree's number: no
-		// log of the second form has one, and it would make any entry of the log one for this signature.
-		if strings.ContainsAny(checkpointOrigin(e), " \t") || !bytes.Equal(entry.Signature(), s.signature) {
-			return nil, errors.New("the entry is not one of its log for this signature")
-		}
-		logged := entry.PublicKey()
-		if !name.CompareKey(logged, nil) {
-			return nil, errors.New("the entry is for another signer")
+		// The library compares hashes there, made over what the entry has to name. It compares nothing under a checkpoint
+		// of the first form, whose origin is a name and a tree's number: no log of the second form has one, and it would
+		// make any entry of the log one for this digest.
+		if strings.ContainsAny(checkpointOrigin(e), " \t") {
+			return nil, errors.New("the entry's checkpoint is not of its form")
 		}
 		name.logged, _ = logged.(*x509.Certificate)
 	}

@@ -277,8 +277,18 @@ func openBundle(img image.Pinned, a *image.Artifact) (*signed, string, error) {
 			return nil, "", err
 		}
 	}
+	// The library would parse the log entries at once, see entryNames.
+	entries := material.GetTlogEntries()
+	material.TlogEntries = nil
 	b, err := newBundle(pb)
 	if err != nil {
+		return nil, "", err
+	}
+	version, err := b.Version()
+	if err != nil {
+		return nil, "", err
+	}
+	if err := checkProofs(version, entries); err != nil {
 		return nil, "", err
 	}
 	s, err := fromBundle(img, b)
@@ -291,7 +301,7 @@ func openBundle(img image.Pinned, a *image.Artifact) (*signed, string, error) {
 			return nil, "", err
 		}
 	}
-	s.logEntries = func() ([]*protorekor.TransparencyLogEntry, error) { return material.GetTlogEntries(), nil }
+	s.logEntries = func() ([]*protorekor.TransparencyLogEntry, error) { return entries, nil }
 	s.timestamps = b.Timestamps
 	return s, hint, nil
 }

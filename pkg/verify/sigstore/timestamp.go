@@ -75,8 +75,21 @@ func stampedAt(s *signed, authorities []root.TimestampingAuthority) ([]time.Time
 	}
 	var stamps []time.Time
 	for _, r := range responses {
+		token, err := parseStamp(r)
+		if err != nil {
+			continue
+		}
 		for _, authority := range authorities {
-			if t, err := authority.Verify(r, s.stamped); err == nil {
+			// One of another type could not be looked into.
+			a, ok := authority.(*root.SigstoreTimestampingAuthority)
+			if !ok || a.Root == nil {
+				continue
+			}
+			response := token.by(a)
+			if response == nil {
+				continue
+			}
+			if t, err := a.Verify(response, s.stamped); err == nil {
 				stamps = append(stamps, t.Time)
 				break
 			}

@@ -34,7 +34,7 @@ var layers = map[string][]string{
 	"pkg/rekor":           {"pkg/egress"},
 	"pkg/registry":        {"pkg/egress", "pkg/image"},
 	"pkg/registry/cloud":  nil,
-	"pkg/verify":          {"pkg/image"},
+	"pkg/verify":          {"pkg/egress", "pkg/image"},
 	"pkg/verify/sigstore": {"pkg/image", "pkg/rekor", "pkg/trust", "pkg/verify"},
 	"pkg/verify/notary":   {"pkg/image", "pkg/verify"},
 	"pkg/policy":          {"api/v1", "api/v2", "pkg/expr", "pkg/extract", "pkg/image", "pkg/match", "pkg/verify"},
@@ -42,9 +42,11 @@ var layers = map[string][]string{
 	"pkg/engine":          {"pkg/expr", "pkg/extract", "pkg/image", "pkg/match", "pkg/plan", "pkg/policy", "pkg/verify"},
 	"pkg/credentials":     {"pkg/engine", "pkg/extract", "pkg/policy", "pkg/registry"},
 	"pkg/settings":        {"pkg/image", "pkg/match"},
-	"pkg/report":          {"api/wgpolicyk8s/v1alpha2", "pkg/engine", "pkg/extract", "pkg/policy"},
+	"pkg/keyring":         {"pkg/verify"},
+	"pkg/keyring/kms":     {"pkg/egress", "pkg/keyring", "pkg/verify"},
+	"pkg/report":          {"api/wgpolicyk8s/v1alpha2", "pkg/engine", "pkg/extract", "pkg/policy", "pkg/verify"},
 	"webhook":             {"api/v1", "pkg/engine", "pkg/image", "pkg/match", "pkg/policy", "pkg/settings"},
-	"controllers":         {"api/v1", "api/v2", "api/wgpolicyk8s/v1alpha2", "pkg/engine", "pkg/match", "pkg/policy", "pkg/report", "pkg/settings"},
+	"controllers":         {"api/v1", "api/v2", "api/wgpolicyk8s/v1alpha2", "pkg/engine", "pkg/match", "pkg/policy", "pkg/report", "pkg/settings", "pkg/verify"},
 }
 
 // concrete packages put the others together.

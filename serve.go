@@ -36,6 +36,7 @@ import (
 	"github.com/signet-policy/signet/pkg/report"
 	"github.com/signet-policy/signet/pkg/settings"
 	"github.com/signet-policy/signet/pkg/trust"
+	"github.com/signet-policy/signet/pkg/verify"
 	"github.com/signet-policy/signet/pkg/verify/notary"
 	"github.com/signet-policy/signet/pkg/verify/sigstore"
 	"github.com/signet-policy/signet/webhook"
@@ -96,7 +97,11 @@ func serve(ctx context.Context, f *serveFlags, log logr.Logger) error {
 	if err != nil {
 		return err
 	}
-	review := newEngine(f, store, images, roots, namespaces, roles, live)
+	keys, err := newKeys(config, recorder)
+	if err != nil {
+		return err
+	}
+	review := newEngine(f, store, images, roots, namespaces, roles, live, keys)
 	compile := policy.Options{ForceIgnore: f.forceFailurePolicyIgnore, CommonPaths: !f.autoUpdateWebhooks}
 	certificates, err := newCertificates(ctx, config, f, namespace)
 	if err != nil {
@@ -108,6 +113,7 @@ func serve(ctx context.Context, f *serveFlags, log logr.Logger) error {
 		WebhookTimeout: int32(f.webhookTimeout), StaticWebhooks: !f.autoUpdateWebhooks, //nolint:gosec // at most 30
 		NoAdmissionReports: !f.admissionReports, Namespaces: namespaces, Roles: roles, Exceptions: f.exceptions(),
 		Settings: live, UnreadKeys: recorder.UnreadKeys,
+		Changed: func() { followKeys(keys, store) },
 	})
 	if err != nil {
 		return err
@@ -117,7 +123,7 @@ func serve(ctx context.Context, f *serveFlags, log logr.Logger) error {
 			Engine: review, Record: record(recorder), Settings: live, Roles: roles,
 			LetThrough: func(why settings.Reason, kind string) { recorder.LetThrough(string(why), kind) },
 		}, compile, set, f.exceptions(), namespace)
-	for _, r := range append(refreshers, recorder, &report.Pruner{Recorder: recorder}, server) {
+	for _, r := range append(refreshers, keys, recorder, &report.Pruner{Recorder: recorder}, server) {
 		if err := mgr.Add(r); err != nil {
 			return err
 		}
@@ -244,9 +250,10 @@ func newRegistries(f *serveFlags, recorder *report.Recorder, secrets credentials
 }
 
 func newEngine(f *serveFlags, store *policy.Store, images engine.Accesses, roots trust.Root, namespaces engine.Namespaces,
-	roles engine.Roles, live *settings.Live) *engine.Engine {
+	roles engine.Roles, live *settings.Live, keys verify.Keys) *engine.Engine {
 	return engine.New(engine.Options{
 		Accesses: images, Verifier: sigstore.New(roots).Searching(rekor.New()), Store: store, Namespaces: namespaces, Roles: roles,
+		Keys:          keys,
 		Notary:        notary.New(registry.Outside("signet/" + version)),
 		Parser:        func() *image.Parser { return live.Current().Images() },
 		CacheDisabled: !f.cacheEnabled, CacheSize: f.cacheSize, CacheTTL: f.cacheTTL,

@@ -63,6 +63,8 @@ type Options struct {
 	// cannot be read.
 	Settings   *settings.Live
 	UnreadKeys func(keys int)
+	// Changed is told whenever policies were loaded or taken out of force; it may be nil.
+	Changed func()
 	// Policies are how policies are compiled.
 	Policies policy.Options
 	// Store is where compiled policies go.
@@ -159,6 +161,9 @@ func Setup(mgr ctrl.Manager, opts Options) (*Set, error) {
 	l := newLoader(opts.Store, mgr.GetCache(), opts.Policies, func(k policy.Key) {
 		askWebhooks.add(webhooks{})
 		askStatus.add(k)
+		if opts.Changed != nil {
+			opts.Changed()
+		}
 	})
 	l.exceptions = &exceptionLoader{store: opts.Store, reader: mgr.GetCache(), exceptions: opts.Exceptions}
 	cover := &coverage{}

@@ -43,7 +43,7 @@ func TestUsage(t *testing.T) {
 		"annotation":          {[]string{"verify", image, "--key", key, "-a", "x"}, "key=value is expected"},
 		"annotation twice":    {[]string{"verify", image, "--key", key, "-a", "x=1", "-a", "x=2"}, "with two values"},
 		"no such key":         {[]string{"verify", image, "--key", "none.pub"}, "--key: open none.pub"},
-		"key of a cluster":    {[]string{"verify", image, "--key", "k8s://a/b"}, "keys.publicKeys: Invalid value"},
+		"key of nowhere":      {[]string{"verify", image, "--key", "k8s://a"}, "keys.publicKeys: Invalid value"},
 		"private key":         {[]string{"verify", image, "--key", private}, "--key: "},
 		"no such log key":     {[]string{"verify", image, "--key", key, "--rekor-public-key", "none.pub"}, "--rekor-public-key: open"},
 		"bad log key":         {[]string{"verify", image, "--key", key, "--rekor-public-key", trustFile("trust/tsa-chain.pem")}, "keys.rekor.pubkey: Invalid value"},

@@ -36,6 +36,7 @@ func run(ctx context.Context, f *flags, version string) (*Report, []string, erro
 	}
 	j := &judgement{flags: f, seen: seen, namespace: namespace, policies: l.policies}
 	if len(l.policies) > 0 {
+		bindKeys(ctx, f.timeout, l.policies)
 		if err := j.judge(ctx); err != nil {
 			return nil, l.warnings, err
 		}

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"time"
 
+	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/signet-policy/signet/pkg/image"
@@ -57,6 +58,8 @@ type Options struct {
 	Namespaces Namespaces
 	// Roles knows what is bound to users; without it, rules that need their roles are errors.
 	Roles Roles
+	// Keys supplies keys by reference; without it, attestors that refer to one have none.
+	Keys verify.Keys
 }
 
 // Engine reviews requests. It is safe for concurrent use.
@@ -65,6 +68,7 @@ type Engine struct {
 	images  *image.Parser
 	proofs  *proofs
 	flights singleflight.Group
+	bound   *lru.Cache[string, *verify.Requirement]
 }
 
 // New returns an engine.
@@ -78,7 +82,7 @@ func New(opts Options) *Engine {
 	if opts.Timeout <= 0 {
 		opts.Timeout = 10 * time.Second
 	}
-	e := &Engine{opts: opts, images: image.NewParser(opts.Images)}
+	e := &Engine{opts: opts, images: image.NewParser(opts.Images), bound: newBound()}
 	if !opts.CacheDisabled {
 		e.proofs = newProofs(opts.CacheSize, opts.CacheTTL)
 	}

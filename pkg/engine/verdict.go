@@ -55,7 +55,8 @@ type verdict struct {
 	until   time.Time
 }
 
-// job is one requirement to judge.
+// job is one requirement to judge, with its keys in place. Its key is that of the requirement as it was compiled: what is
+// behind a reference may change before the verdict is read.
 type job struct {
 	key         string
 	requirement *verify.Requirement
@@ -80,6 +81,7 @@ func (r *review) gather(ctx context.Context) {
 	r.images = make([]resolved, len(r.plan.Images))
 	jobs := make([][]job, len(r.plan.Images))
 	accesses := make([][]*Opened, len(r.plan.Images))
+	keys := r.keys(ctx)
 	for _, rule := range r.plan.Rules {
 		for _, ri := range rule.Images {
 			for _, e := range ri.Entries {
@@ -95,7 +97,7 @@ func (r *review) gather(ctx context.Context) {
 				}
 				r.attested = r.attested || len(e.Requirement.Attestations) > 0
 				if key := r.jobKey(e); !hasJob(jobs[i], key) {
-					jobs[i] = append(jobs[i], job{key: key, requirement: e.Requirement, useCache: e.UseCache, access: access})
+					jobs[i] = append(jobs[i], job{key: key, requirement: r.engine.bind(e.Requirement, keys), useCache: e.UseCache, access: access})
 				}
 			}
 		}

@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"crypto"
 	"errors"
 	"fmt"
 	"maps"
@@ -37,6 +36,7 @@ func (c *compiler) requirement(in *v1.ImageVerification, path *field.Path, writt
 	shortcut := len(in.Attestations) > 0 && len(in.Attestations[0].Attestors) > len(written.Attestations[0].Attestors)
 	conditions := c.attestations(r, in, path, shortcut)
 	c.idle(in, path)
+	r.References = verify.CollectReferences(r)
 	r.Fingerprint = verify.Fingerprint(r)
 	return r, conditions
 }
@@ -60,7 +60,7 @@ type scope struct {
 	path      *field.Path // of the set
 	shown     string      // its path in messages
 	depth     int
-	seen      map[string]bool // keys of the set, by their hint
+	seen      map[string]bool // keys of the set, by their hint or reference
 	shortcut  bool            // the set stands for deprecated fields of the entry
 }
 
@@ -153,61 +153,6 @@ func (c *compiler) base(in *v1.Attestor, sc scope, path *field.Path) verify.Atte
 	return a
 }
 
-// keys compiles a static key attestor.
-func (c *compiler) keys(s *verify.Set, in *v1.Attestor, sc scope, path *field.Path) {
-	at, k := path.Child("keys"), in.Keys
-	if k.KMS != "" {
-		c.notYet(at.Child("kms"))
-	}
-	if k.Secret != nil {
-		c.notYet(at.Child("secret"))
-	}
-	if k.PublicKeys == "" {
-		if k.KMS == "" && k.Secret == nil {
-			c.errs = append(c.errs, field.Invalid(at, "", "A public key, kms key or secret is required"))
-		}
-		return
-	}
-	base := c.base(in, sc, path)
-	algorithm, algorithmAt := k.SignatureAlgorithm, at.Child("signatureAlgorithm")
-	if algorithm == "" {
-		algorithm, algorithmAt = in.SignatureAlgorithm, path.Child("signatureAlgorithm")
-	}
-	var err error
-	if base.Hash, err = verify.ParseHash(algorithm); err != nil {
-		c.errs = append(c.errs, field.Invalid(algorithmAt, algorithm, "Invalid signature algorithm provided"))
-	}
-	c.rekor(&base, k.Rekor, at.Child("rekor"))
-	c.ctlog(&base, k.CTLog, at.Child("ctlog"))
-	base.IgnoreSCT, base.CTLogKeys = false, nil // so that they do not tell equal requirements apart
-
-	publicKeys := at.Child("publicKeys")
-	if problem := notPEM(k.PublicKeys); problem != "" {
-		c.errs = append(c.errs, field.Invalid(publicKeys, clip(k.PublicKeys), problem))
-		return
-	}
-	keys, err := verify.ParseKeys(k.PublicKeys)
-	if err != nil {
-		c.badMaterial(publicKeys, k.PublicKeys, err)
-		return
-	}
-	for _, key := range keys {
-		a := base
-		a.Key = key
-		c.twice(sc, key, path)
-		s.Entries = append(s.Entries, verify.Entry{Path: fmt.Sprintf("%s.entries[%d].keys", sc.shown, len(s.Entries)), Attestor: &a})
-	}
-}
-
-// twice warns of a key that stood in the set before, however it was spelled.
-func (c *compiler) twice(sc scope, key crypto.PublicKey, path *field.Path) {
-	id := verify.KeyHint(key)
-	if sc.seen[id] {
-		c.warn("%s: the same key stands in two entries of one set, so that one signature by it counts twice", path)
-	}
-	sc.seen[id] = true
-}
-
 // badMaterial reports keys or certificates that cannot be read.
 func (c *compiler) badMaterial(path *field.Path, text string, err error) {
 	problem := err.Error()
@@ -215,26 +160,6 @@ func (c *compiler) badMaterial(path *field.Path, text string, err error) {
 		problem = variableProblem
 	}
 	c.errs = append(c.errs, field.Invalid(path, clip(text), problem))
-}
-
-// notPEM says what is wrong with a key that is no PEM text; empty for one that may be.
-func notPEM(s string) string {
-	text := strings.TrimSpace(s)
-	switch {
-	case strings.HasPrefix(text, "-----BEGIN"):
-		return ""
-	case hasVariable(text):
-		return variableProblem
-	}
-	for _, scheme := range []string{"k8s://", "awskms://", "azurekms://", "gcpkms://", "hashivault://"} {
-		if strings.HasPrefix(text, scheme) {
-			return scheme + " keys are not evaluated by this version of Signet"
-		}
-	}
-	if strings.Contains(text, "://") || strings.HasPrefix(text, "/") || strings.HasPrefix(text, ".") || !strings.Contains(text, "\n") {
-		return "file paths and URLs are not accepted as public keys; use PEM, k8s://<namespace>/<name> or a KMS URI"
-	}
-	return ""
 }
 
 // clip keeps a value in an error message short.

@@ -26,7 +26,7 @@ func (c *compiler) certificates(s *verify.Set, in *v1.Attestor, sc scope, path *
 		if cert, err = verify.ParseCertificateText(k.Certificate); err != nil {
 			c.badMaterial(at.Child("cert"), k.Certificate, err)
 		} else {
-			c.twice(sc, cert.PublicKey, path)
+			c.twice(sc, verify.KeyHint(cert.PublicKey), path)
 		}
 	}
 	if k.CertificateChain != "" {

@@ -63,7 +63,7 @@ func (c *compiler) notary(s *verify.Set, in *v1.Attestor, sc scope, path *field.
 		c.warn("%s: for type Notary each certificate of cert and certChain is trusted on its own: every signer below one of them is accepted", at)
 	}
 	if len(store) > 0 {
-		c.twice(sc, store[0].PublicKey, path)
+		c.twice(sc, verify.KeyHint(store[0].PublicKey), path)
 	}
 	c.withoutEffect(at.Child("rekor"), k.Rekor != nil)
 	c.withoutEffect(at.Child("ctlog"), k.CTLog != nil)

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/signet-policy/signet/pkg/match"
+	"github.com/signet-policy/signet/pkg/verify"
 	"github.com/signet-policy/signet/pkg/wildcard"
 )
 
@@ -227,6 +228,38 @@ func (s *Snapshot) match(a *match.Attributes, hosts []string, anyHost bool) []*R
 
 // Policies returns the policies in order. The slice must not be changed.
 func (s *Snapshot) Policies() []*Policy { return s.policies }
+
+// References returns the keys that the policies refer to and that are kept elsewhere, each once.
+func (s *Snapshot) References() []verify.Reference {
+	var refs []verify.Reference
+	seen := map[verify.Reference]bool{}
+	for _, p := range s.policies {
+		for _, r := range p.Rules {
+			for _, ref := range r.references() {
+				if !seen[ref] {
+					seen[ref] = true
+					refs = append(refs, ref)
+				}
+			}
+		}
+	}
+	return refs
+}
+
+// RefersTo tells whether the policy refers to a key that is kept elsewhere.
+func (p *Policy) RefersTo(ref verify.Reference) bool {
+	return slices.ContainsFunc(p.Rules, func(r *Rule) bool { return slices.Contains(r.references(), ref) })
+}
+
+func (r *Rule) references() []verify.Reference {
+	var refs []verify.Reference
+	for _, e := range r.Entries {
+		if e.Requirement != nil && r.Broken == "" {
+			refs = append(refs, e.Requirement.References...)
+		}
+	}
+	return refs
+}
 
 // Store holds the policies in force and publishes them as snapshots. It is safe for concurrent use.
 type Store struct {

@@ -42,9 +42,12 @@ func (r *Recorder) sendEvents(it *item) {
 		if e.reason == policyApplied && len(actions) > 0 && !slices.Contains(actions, e.action) {
 			continue
 		}
-		if slices.Contains(r.o.OmitEvents, e.reason) {
-			continue
-		}
+		r.send(&e)
+	}
+}
+
+func (r *Recorder) send(e *event) {
+	if !slices.Contains(r.o.OmitEvents, e.reason) {
 		r.o.Events.Eventf(e.regarding, e.related, e.kind, e.reason, e.action, "%s", e.note)
 	}
 }

@@ -43,13 +43,16 @@ var (
 		"Reviews whose events and reports were dropped because too many waited.", nil}
 	registryMetric = Metric{"kyverno_registry_requests_total", "counter",
 		"Requests to image registries. From the 65th host on, the host is other.", []string{"host", "kind", "status"}}
+	keysMetric = Metric{"kyverno_key_references",
+		"gauge", "Public keys that policies refer to, by where they are kept (k8s, awskms, …) and whether they can be used (ready, invalid, unavailable).",
+		[]string{"source", "status"}}
 	infoMetric = Metric{"kyverno_info", "gauge",
 		"Always 1; the label tells the version of the program.", []string{"version"}}
 )
 
 // Metrics lists what the recorder exports.
 func Metrics() []Metric {
-	return []Metric{resultsMetric, executionMetric, requestsMetric, reviewMetric, letThroughMetric, unreadMetric, droppedMetric, registryMetric, infoMetric}
+	return []Metric{resultsMetric, executionMetric, requestsMetric, reviewMetric, letThroughMetric, unreadMetric, droppedMetric, registryMetric, keysMetric, infoMetric}
 }
 
 // buckets reach from a cached verdict to the longest timeout of a webhook, in seconds.
@@ -65,6 +68,7 @@ type metrics struct {
 	unread    prometheus.Gauge
 	dropped   prometheus.Counter
 	registry  *prometheus.CounterVec
+	keys      *prometheus.GaugeVec
 	info      *prometheus.GaugeVec
 
 	hosts, kinds, statuses, objects bounded
@@ -82,6 +86,7 @@ func newMetrics() *metrics {
 		review: histogram(reviewMetric), through: counter(letThroughMetric),
 		unread:   prometheus.NewGauge(prometheus.GaugeOpts{Name: unreadMetric.Name, Help: unreadMetric.Help}),
 		registry: counter(registryMetric),
+		keys:     prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: keysMetric.Name, Help: keysMetric.Help}, keysMetric.Labels),
 		dropped:  prometheus.NewCounter(prometheus.CounterOpts{Name: droppedMetric.Name, Help: droppedMetric.Help}),
 		info:     prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: infoMetric.Name, Help: infoMetric.Help}, infoMetric.Labels),
 		hosts:    bounded{limit: 64}, kinds: bounded{limit: 16}, statuses: bounded{limit: 64}, objects: bounded{limit: 256},
@@ -93,7 +98,7 @@ func (m *metrics) register(to prometheus.Registerer, log logr.Logger) {
 	if to == nil {
 		return
 	}
-	for _, c := range []prometheus.Collector{m.results, m.execution, m.requests, m.review, m.through, m.unread, m.dropped, m.registry, m.info} {
+	for _, c := range []prometheus.Collector{m.results, m.execution, m.requests, m.review, m.through, m.unread, m.dropped, m.registry, m.keys, m.info} {
 		if err := to.Register(c); err != nil {
 			var twice prometheus.AlreadyRegisteredError
 			log.Error(err, "A metric is not exported", "registeredTwice", errors.As(err, &twice))

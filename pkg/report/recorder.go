@@ -79,6 +79,8 @@ type Recorder struct {
 	intake  chan *item
 	limiter flowcontrol.RateLimiter
 
+	keyStates keyStates
+
 	mu      sync.Mutex
 	pending map[objectKey]*pending
 	queue   workqueue.TypedDelayingInterface[objectKey]

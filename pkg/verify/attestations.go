@@ -64,6 +64,9 @@ func tooFewAttested(failed []*reason.Error, succeeded, required int) *reason.Err
 // with signatures one that holds is not enough when the predicates are read: what was not looked at might be the one
 // that breaks a condition.
 func (e *evaluation) attester(ctx context.Context, a *Attestor) (failed *reason.Error) {
+	if missing := a.missing(); missing != nil {
+		return missing
+	}
 	proved, before := len(e.proved), len(e.attested)
 	defer func() {
 		if failed != nil {

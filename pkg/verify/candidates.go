@@ -75,6 +75,9 @@ func (e *evaluation) look(ctx context.Context, repository image.Ref) *found {
 
 // attestor looks for one candidate on which all of the attestor's constraints hold.
 func (e *evaluation) attestor(ctx context.Context, a *Attestor) *reason.Error {
+	if missing := a.missing(); missing != nil {
+		return missing
+	}
 	got := e.look(ctx, a.Repository)
 	var tried trials
 	for i, c := range fittingFirst(got.candidates, a) {

@@ -78,6 +78,11 @@ func (w writer) set(s *Set) {
 
 func (w writer) attestor(a *Attestor) {
 	w.key(a.Key)
+	w.flag(a.missing() != nil)
+	if a.missing() != nil {
+		w.text(string(a.Reference))
+		w.flag(a.Missing != nil)
+	}
 	w.number(int(a.Hash))
 	w.number(len(a.Annotations))
 	for _, k := range slices.Sorted(maps.Keys(a.Annotations)) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/signet-policy/signet/pkg/image"
+	"github.com/signet-policy/signet/pkg/reason"
 )
 
 // Requirement is what one verifyImages entry asks of an image. It is compiled once and immutable.
@@ -26,6 +27,8 @@ type Requirement struct {
 	// Fingerprint is a hash of everything that decides the outcome but the trust root: equal requirements of two
 	// policies have equal fingerprints.
 	Fingerprint string
+	// References are the keys that are kept elsewhere. Bind puts them in place before the requirement is evaluated.
+	References []Reference
 }
 
 // Attestation asks for signed statements of one predicate type (VI 6.6).
@@ -59,10 +62,14 @@ type Entry struct {
 }
 
 // Attestor says who must have signed, and which proofs the signature needs. Exactly one of Key, Certificates and Keyless
-// is set.
+// is set, or Reference as long as the key is not there.
 type Attestor struct {
 	// Key is the public key that must have signed.
 	Key crypto.PublicKey
+	// Reference names the key where it is kept elsewhere.
+	Reference Reference
+	// Missing is why the key that Reference names is not there.
+	Missing *reason.Error
 	// Certificates name a certificate, or what it is chained to.
 	Certificates *Certificates
 	// Keyless names an identity.

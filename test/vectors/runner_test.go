@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -87,6 +88,7 @@ func run(t *testing.T, v *vectors.Vector) {
 			t.Fatalf("the warm object is denied: %s", got.message)
 		}
 		v.Registry.Change(t, server, digests)
+		maps.Copy(v.Request.Keys, v.Request.KeysLater)
 		if refused := p.apply(t, v.Later); refused != "" {
 			t.Fatal(refused)
 		}
@@ -238,7 +240,7 @@ func newProcess(t *testing.T, v *vectors.Vector, dir string, server *registrytes
 		Client: client, Secrets: v.Request.Secrets(server.Host()), SystemNamespace: vectors.SystemNamespace,
 		Keychains: map[string]authn.Keychain{"default": anonymous{}, "github": anonymous{}},
 	})
-	e := engine.New(engine.Options{Accesses: accesses, Verifier: sigstore.New(source), Notary: notary.New(nil), Store: p.store, Namespaces: &v.Request, Roles: &v.Request,
+	e := engine.New(engine.Options{Accesses: accesses, Verifier: sigstore.New(source), Notary: notary.New(nil), Store: p.store, Namespaces: &v.Request, Roles: &v.Request, Keys: &v.Request,
 		Parser: func() *image.Parser { return live.Current().Images() }})
 	resources := &webhook.Resources{Engine: e, Settings: live, Roles: &v.Request, Record: func(r *webhook.Reviewed) { p.reviewed = append(p.reviewed, r) }}
 	s := webhook.NewServer("", nil, func() error { return nil }, logr.Discard())

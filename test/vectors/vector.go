@@ -36,6 +36,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/signet-policy/signet/pkg/match"
+	"github.com/signet-policy/signet/pkg/reason"
+	"github.com/signet-policy/signet/pkg/verify"
 	"github.com/signet-policy/signet/testdata/corpus"
 )
 
@@ -88,6 +90,27 @@ type Request struct {
 	ServiceAccounts map[string][]string `json:"serviceAccounts"`
 	// SecretsDown is why no Secret can be read; empty when they can.
 	SecretsDown string `json:"secretsDown"`
+	// Keys are what keys that are kept elsewhere stand for: a PEM text, or "Reason: text" for why there is none, with an
+	// exclamation mark behind the reason when nobody could be reached. KeysLater replace them after the warm object.
+	Keys      map[string]string `json:"keys"`
+	KeysLater map[string]string `json:"keysLater"`
+}
+
+// Key is what a reference stands for.
+func (r *Request) Key(_ context.Context, ref verify.Reference) (*verify.Key, error) {
+	text, ok := r.Keys[string(ref)]
+	if !ok {
+		return nil, fmt.Errorf("the vector has no key %s", ref)
+	}
+	if code, why, ok := strings.Cut(text, ": "); ok && !strings.HasPrefix(text, "-----BEGIN") {
+		code, unreachable := strings.CutSuffix(code, "!")
+		return nil, &reason.Error{Code: reason.Code(code), Unreachable: unreachable, Text: why}
+	}
+	keys, err := verify.ParseKeys(text)
+	if err != nil || len(keys) != 1 {
+		return nil, fmt.Errorf("the vector's key %s: %d keys, %w", ref, len(keys), err)
+	}
+	return verify.NewKey(keys[0])
 }
 
 // Labels are the labels of a namespace.

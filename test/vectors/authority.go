@@ -31,8 +31,13 @@ const (
 type Signature struct {
 	// Image is one of Unsigned, which therefore is signed after all.
 	Image string `json:"image"`
-	// Format is "legacy" for cosign 2's, "bundle" for cosign 3's.
+	// Format is "legacy" for cosign 2's, "bundle" for cosign 3's, "notary-jws" or "notary-cose" for the Notary Project's.
 	Format string `json:"format"`
+	// Type makes it a Notary signature of an artifact of the type that is attached to the image, with Predicate as its only
+	// layer; Expired one that has expired.
+	Type      string `json:"type"`
+	Predicate string `json:"predicate"`
+	Expired   bool   `json:"expired"`
 	// Email is the certificate's only name; empty for a certificate without any. Issuer is its OIDC issuer.
 	Email  string `json:"email"`
 	Issuer string `json:"issuer"`
@@ -118,6 +123,12 @@ func (a *authority) sign(s *registrytest.Server, digests map[string]string, list
 		repository := one.Repository
 		if repository == "" {
 			repository, _, _ = strings.Cut(one.Image, ":")
+		}
+		if isNotary(one.Format) {
+			if err := a.notarize(s, one, repository, digest); err != nil {
+				return err
+			}
+			continue
 		}
 		key, certificate, err := a.signer(one)
 		if err != nil {

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/registry/registrytest"
 	"github.com/signet-policy/signet/testdata/corpus"
 )
@@ -28,6 +29,8 @@ type Registry struct {
 	Tags map[string]string `json:"tags"`
 	// Junk is the number of referrers of no use that each of the images has besides.
 	Junk map[string]int `json:"junk"`
+	// NotaryJunk is the same of the type of Notary signatures. It is listed before Signatures.
+	NotaryJunk map[string]int `json:"notaryJunk"`
 	// Hosts are further host names that the registry answers for.
 	Hosts []string `json:"hosts"`
 	// Referrers is "" for a registry with the referrers API, "none" for one without, "empty" for one whose API says
@@ -90,6 +93,12 @@ func (r *Registry) Stock(s *registrytest.Server) map[string]string {
 	for _, img := range r.Unsigned {
 		repository, tag, _ := strings.Cut(img, ":")
 		digests[img] = s.PushImage(repository, tag, []byte(img))
+	}
+	for img, n := range r.NotaryJunk {
+		repository, _, _ := strings.Cut(img, ":")
+		for i := range n {
+			s.Attach(repository, digests[img], image.NotarySignature, image.NotaryEnvelopeJWS, nil, fmt.Appendf(nil, `{"junk": %d}`, i))
+		}
 	}
 	if len(r.Signatures) > 0 {
 		if err := r.authority.sign(s, digests, r.Signatures); err != nil {

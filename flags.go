@@ -50,6 +50,10 @@ type serveFlags struct {
 	cacheSize    int
 	cacheTTL     time.Duration
 
+	apiCallTimeout           time.Duration
+	maxAPICallResponseLength int64
+	deferredLoading          bool
+
 	admissionReports      bool
 	enableReporting       string
 	allowedResults        string
@@ -90,6 +94,9 @@ func parseServeFlags(args []string, usage func(*flag.FlagSet)) (*serveFlags, err
 	fs.BoolVar(&f.cacheEnabled, "imageVerifyCacheEnabled", true, "keep positive verifications in memory")
 	fs.IntVar(&f.cacheSize, "imageVerifyCacheMaxSize", 1000, "entries of that cache; 0 means 1000")
 	fs.DurationVar(&f.cacheTTL, "imageVerifyCacheTTLDuration", time.Hour, "how long an entry lives; 0 means 1h")
+	fs.DurationVar(&f.apiCallTimeout, "apiCallTimeout", 30*time.Second, "time for one apiCall of a context entry; a request's own time is a limit as well")
+	fs.Int64Var(&f.maxAPICallResponseLength, "maxAPICallResponseLength", 2_000_000, "bytes that the answer to an apiCall may have")
+	fs.BoolVar(&f.deferredLoading, "enableDeferredLoading", true, "load a context entry when a variable first reads it; false loads all entries of a rule that matches an image")
 	fs.BoolVar(&f.admissionReports, "admissionReports", true, "write policy reports of admitted objects")
 	fs.StringVar(&f.enableReporting, "enableReporting", "validate,mutate,mutateExisting,generate,imageVerify", "rule types that are reported; of these Signet has imageVerify")
 	fs.StringVar(&f.allowedResults, "allowedResults", "pass,fail,error,warn,skip", "results that are reported")
@@ -120,6 +127,12 @@ func (f *serveFlags) check() error {
 	}
 	if n := f.exceptionNamespace; n != "" && n != "*" && len(validation.IsDNS1123Label(n)) > 0 {
 		errs = append(errs, fmt.Errorf("--exceptionNamespace=%.64q: must be a namespace or *", n))
+	}
+	if f.apiCallTimeout <= 0 {
+		errs = append(errs, fmt.Errorf("--apiCallTimeout=%s: must be more than nothing", f.apiCallTimeout))
+	}
+	if f.maxAPICallResponseLength < 1 || f.maxAPICallResponseLength > 64<<20 {
+		errs = append(errs, fmt.Errorf("--maxAPICallResponseLength=%d: must be 1 to %d", f.maxAPICallResponseLength, 64<<20))
 	}
 	if f.trustedRootFile != "" && f.trustedRootConfigMap != "" {
 		errs = append(errs, errors.New("--trustedRootFile and --trustedRootConfigMap: only one can be given"))

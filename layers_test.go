@@ -44,6 +44,7 @@ var layers = map[string][]string{
 	"pkg/settings":        {"pkg/image", "pkg/match"},
 	"pkg/keyring":         {"pkg/verify"},
 	"pkg/keyring/kms":     {"pkg/egress", "pkg/keyring", "pkg/verify"},
+	"pkg/loader":          {"pkg/egress", "pkg/expr", "pkg/image", "pkg/policy"},
 	"pkg/report":          {"api/wgpolicyk8s/v1alpha2", "pkg/engine", "pkg/extract", "pkg/policy", "pkg/verify"},
 	"webhook":             {"api/v1", "pkg/engine", "pkg/image", "pkg/match", "pkg/policy", "pkg/settings"},
 	"controllers":         {"api/v1", "api/v2", "api/wgpolicyk8s/v1alpha2", "pkg/engine", "pkg/match", "pkg/policy", "pkg/report", "pkg/settings", "pkg/verify"},
@@ -57,6 +58,7 @@ var never = map[string][]string{
 	"pkg/engine":   {module + "pkg/registry", module + "pkg/verify/sigstore", module + "pkg/verify/notary", "github.com/notaryproject/", "github.com/sigstore/", "k8s.io/client-go", "github.com/google/go-containerregistry", "sigs.k8s.io/controller-runtime"},
 	"pkg/plan":     {module + "pkg/registry", "github.com/sigstore/", "k8s.io/client-go"},
 	"pkg/verify":   {"github.com/sigstore/", "github.com/notaryproject/", "github.com/google/go-containerregistry"},
+	"pkg/loader":   {module + "pkg/registry", module + "pkg/engine", "github.com/sigstore/", "k8s.io/client-go", "sigs.k8s.io/controller-runtime"},
 	"pkg/registry": {"k8s.io/", "github.com/aws/", "github.com/Azure/", "github.com/sigstore/sigstore-go"},
 	"webhook":      {module + "pkg/registry", module + "pkg/verify/sigstore", module + "pkg/verify/notary", "github.com/notaryproject/", "github.com/sigstore/", "k8s.io/client-go", "sigs.k8s.io/controller-runtime"},
 }

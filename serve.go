@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"strconv"
 	"time"
@@ -29,6 +30,7 @@ import (
 	"github.com/signet-policy/signet/pkg/credentials"
 	"github.com/signet-policy/signet/pkg/engine"
 	"github.com/signet-policy/signet/pkg/image"
+	"github.com/signet-policy/signet/pkg/loader"
 	"github.com/signet-policy/signet/pkg/policy"
 	"github.com/signet-policy/signet/pkg/registry"
 	"github.com/signet-policy/signet/pkg/registry/cloud"
@@ -101,7 +103,15 @@ func serve(ctx context.Context, f *serveFlags, log logr.Logger) error {
 	if err != nil {
 		return err
 	}
-	review := newEngine(f, store, images, roots, namespaces, roles, live, keys)
+	configMaps, err := controllers.NewConfigMaps(config)
+	if err != nil {
+		return err
+	}
+	api, err := newAPI(config, namespace)
+	if err != nil {
+		return err
+	}
+	review := newEngine(f, store, images, roots, namespaces, roles, live, keys, loader.Options{ConfigMaps: configMaps, API: api})
 	compile := policy.Options{ForceIgnore: f.forceFailurePolicyIgnore, CommonPaths: !f.autoUpdateWebhooks}
 	certificates, err := newCertificates(ctx, config, f, namespace)
 	if err != nil {
@@ -123,7 +133,7 @@ func serve(ctx context.Context, f *serveFlags, log logr.Logger) error {
 			Engine: review, Record: record(recorder), Settings: live, Roles: roles,
 			LetThrough: func(why settings.Reason, kind string) { recorder.LetThrough(string(why), kind) },
 		}, compile, set, f.exceptions(), namespace)
-	for _, r := range append(refreshers, keys, recorder, &report.Pruner{Recorder: recorder}, server) {
+	for _, r := range append(refreshers, keys, recorder, &report.Pruner{Recorder: recorder}, configMaps, server) {
 		if err := mgr.Add(r); err != nil {
 			return err
 		}
@@ -250,8 +260,10 @@ func newRegistries(f *serveFlags, recorder *report.Recorder, secrets credentials
 }
 
 func newEngine(f *serveFlags, store *policy.Store, images engine.Accesses, roots trust.Root, namespaces engine.Namespaces,
-	roles engine.Roles, live *settings.Live, keys verify.Keys) *engine.Engine {
+	roles engine.Roles, live *settings.Live, keys verify.Keys, context loader.Options) *engine.Engine {
+	context.UserAgent, context.CallTimeout, context.MaxResponse = "signet/"+version, f.apiCallTimeout, f.maxAPICallResponseLength
 	return engine.New(engine.Options{
+		Loader: loader.New(context), EagerContext: !f.deferredLoading,
 		Accesses: images, Verifier: sigstore.New(roots).Searching(rekor.New()), Store: store, Namespaces: namespaces, Roles: roles,
 		Keys:          keys,
 		Notary:        notary.New(registry.Outside("signet/" + version)),
@@ -259,6 +271,22 @@ func newEngine(f *serveFlags, store *policy.Store, images engine.Accesses, roots
 		CacheDisabled: !f.cacheEnabled, CacheSize: f.cacheSize, CacheTTL: f.cacheTTL,
 		Timeout: time.Duration(f.webhookTimeout) * time.Second,
 	})
+}
+
+// newAPI is the API server for context entries.
+func newAPI(config *rest.Config, systemNamespace string) (*loader.API, error) {
+	client, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("API server: %w", err)
+	}
+	// The transport adds the credentials to whatever it sends, so that a redirect must not lead it elsewhere.
+	api := *client
+	api.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	base, _, err := rest.DefaultServerUrlFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("API server: %w", err)
+	}
+	return &loader.API{Client: &api, Base: base, SystemNamespace: systemNamespace}, nil
 }
 
 // everyReplica is a Runnable that does not wait to become the leader.

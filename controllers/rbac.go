@@ -12,6 +12,10 @@ package controllers
 //
 // +kubebuilder:rbac:groups=kyverno.io,resources=policyexceptions,verbs=get;list;watch
 //
+// Config maps are what context entries of policies name, wherever they are; each is followed by itself.
+//
+// +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch
+//
 // The labels of namespaces are what a namespaceSelector is about.
 //
 // +kubebuilder:rbac:groups="",resources=namespaces,verbs=get;list;watch

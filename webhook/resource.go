@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-logr/logr"
 	admissionv1 "k8s.io/api/admission/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	kjson "sigs.k8s.io/json"
 
@@ -141,6 +142,7 @@ func request(req *admissionv1.AdmissionRequest, phase engine.Phase, failure poli
 		Phase: phase, FailurePolicy: failure, Object: object, Name: req.Name, Timeout: timeout,
 		Attributes: attributes(req),
 	}
+	out.Admission = func() map[string]any { return admissionFields(req) }
 	if err := out.Attributes.Describe(object); err != nil {
 		return nil, fmt.Errorf("cannot read the object: %w", err)
 	}
@@ -157,6 +159,21 @@ func request(req *admissionv1.AdmissionRequest, phase engine.Phase, failure poli
 		}
 	}
 	return out, nil
+}
+
+// admissionFields are the fields of a request that variables read besides the objects.
+func admissionFields(req *admissionv1.AdmissionRequest) map[string]any {
+	small := *req
+	small.Object, small.OldObject = runtime.RawExtension{}, runtime.RawExtension{}
+	raw, err := json.Marshal(&small)
+	var out map[string]any
+	if err != nil || json.Unmarshal(raw, &out) != nil {
+		return nil // cannot happen for what was read from JSON; the fields are missing then
+	}
+	for _, name := range []string{"object", "oldObject", "operation", "name"} {
+		delete(out, name)
+	}
+	return out
 }
 
 func uid(object map[string]any) types.UID {

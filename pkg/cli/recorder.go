@@ -59,6 +59,11 @@ func newRecorder(verifier, notary verify.Verifier) *recorder {
 	}
 }
 
+// Describe reads the manifest and the configuration of an image, for context entries of policies.
+func (r *recorder) Describe(ctx context.Context, img image.Pinned) (*image.Description, error) {
+	return r.client.Describe(ctx, img)
+}
+
 // observe is for the registry client.
 func (r *recorder) observe(seen registry.Request) {
 	r.mu.Lock()

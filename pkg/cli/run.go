@@ -7,6 +7,7 @@ import (
 
 	"github.com/signet-policy/signet/pkg/engine"
 	"github.com/signet-policy/signet/pkg/image"
+	"github.com/signet-policy/signet/pkg/loader"
 	"github.com/signet-policy/signet/pkg/match"
 	"github.com/signet-policy/signet/pkg/policy"
 	"github.com/signet-policy/signet/pkg/reason"
@@ -92,6 +93,7 @@ func (j *judgement) judge(ctx context.Context) error {
 	store.Sync()
 	review := engine.New(engine.Options{
 		Registry: j.seen, Verifier: j.seen, Notary: notaryRecorder{j.seen}, Store: store, CacheDisabled: true, Timeout: j.flags.timeout + engineMargin,
+		Loader: loader.New(loader.Options{}),
 	})
 	name := j.flags.image
 	for _, phase := range []engine.Phase{engine.Mutating, engine.Validating} {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/signet-policy/signet/pkg/extract"
 	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/plan"
 	"github.com/signet-policy/signet/pkg/policy"
@@ -71,6 +70,9 @@ func (r *review) openImage(ctx context.Context, ri *plan.RuleImage) error {
 
 // asks tells whether an entry needs a registry to judge an image.
 func (r *review) asks(e *policy.Entry, ref image.Ref) bool {
+	if e.Invalid != nil || e.Deferred != nil {
+		return false // no image satisfies it
+	}
 	return e.Requirement != nil || r.mutates(e) && ref.RawDigest() == ""
 }
 
@@ -96,17 +98,14 @@ func (e *Engine) open(ctx context.Context, a Access) (Opened, error) {
 // access is that of the request's object and an entry. Of a Pod the API server has completed the pull secrets before it
 // asks; of what makes Pods it will, from the service account.
 func (r *review) access(c *policy.Credentials) Access {
-	if r.pull == nil {
-		p := extract.PullSecrets(r.req.Attributes.Kind, r.req.Object)
-		r.pull = &p
-	}
+	pull := r.pull()
 	a := Access{Credentials: c}
-	if !r.pull.Found || r.req.Attributes.Namespace == "" {
+	if !pull.Found || r.req.Attributes.Namespace == "" {
 		return a
 	}
-	a.Namespace, a.PullSecrets = r.req.Attributes.Namespace, r.pull.Secrets
+	a.Namespace, a.PullSecrets = r.req.Attributes.Namespace, pull.Secrets
 	if r.req.Attributes.Kind != "Pod" && len(a.PullSecrets) == 0 {
-		if a.ServiceAccount = r.pull.ServiceAccount; a.ServiceAccount == "" {
+		if a.ServiceAccount = pull.ServiceAccount; a.ServiceAccount == "" {
 			a.ServiceAccount = "default"
 		}
 	}
@@ -153,7 +152,7 @@ func (r *review) resolveBy(ctx context.Context, ref image.Ref, o *Opened) (pinne
 	if ok {
 		return pinned, nil
 	}
-	pinned, err = o.Registry.Resolve(ctx, ref)
+	pinned, err = r.tags.resolve(ctx, o, ref)
 	if err != nil {
 		return image.Pinned{}, reason.Of(err)
 	}

@@ -31,11 +31,11 @@ type checkKey struct {
 // is for the decision. Requests without attestations never come here.
 func (r *review) check(ctx context.Context) {
 	r.checks = map[checkKey]checked{}
-	data := newData(r)
+	data := newData(r, r.req.Object, r.digest)
 	for i := range r.plan.Rules {
 		rule := &r.plan.Rules[i]
 		for k := range rule.Images {
-			r.checkImage(ctx, data, rule, &rule.Images[k])
+			r.checkImage(ctx, r.imageScope(data, i, rule.Images[k].Image), rule.Rule, &rule.Images[k])
 		}
 	}
 }
@@ -49,8 +49,7 @@ type passed struct {
 
 // checkImage judges one image of a rule. Its scope is its own: nothing of it is seen by another image or rule. Should it
 // panic, the statements are to blame, and what they are may not make an error of a violation.
-func (r *review) checkImage(ctx context.Context, data *data, planned *plan.Rule, ri *plan.RuleImage) {
-	rule := planned.Rule
+func (r *review) checkImage(ctx context.Context, scope *expr.Scope, rule *policy.Rule, ri *plan.RuleImage) {
 	entries, all := r.passed(ri)
 	if len(entries) == 0 {
 		return
@@ -64,7 +63,6 @@ func (r *review) checkImage(ctx context.Context, data *data, planned *plan.Rule,
 			r.checks[checkKey{p.entry, ri.Image.Index}] = checked{err: failedCheck("failed to check attestations: malformed statement")}
 		}
 	}()
-	scope := data.scope(planned.Found, ri.Image)
 	outcomes := map[*policy.Entry]checked{}
 	// Names are set before anything is evaluated, so that the order of entries does not matter.
 	held := entries[:0]
@@ -187,6 +185,9 @@ func (p *passed) conditions(ctx context.Context, scope *expr.Scope, shown string
 		restore()
 		switch {
 		case err != nil:
+			if failed := loading(err); failed != nil {
+				return failed
+			}
 			return failedCheck("failed to check attestations: " + err.Error())
 		case !ok:
 			text := "attestation checks failed for " + shown + " and predicate " + s.Type
@@ -215,6 +216,9 @@ func deny(ctx context.Context, scope *expr.Scope, rule *policy.Rule) (failed *re
 		denied, messages, err := e.Deny.Conditions.Eval(ctx, scope)
 		switch {
 		case err != nil:
+			if failed := loading(err); failed != nil {
+				return failed, true
+			}
 			return failedCheck(prefix + "failed to check deny conditions: " + err.Error()), true
 		case denied:
 			return failedCheck(prefix + deniedText(ctx, scope, e.Deny, messages)), true

@@ -2,41 +2,90 @@ package engine
 
 import (
 	"context"
+	"maps"
+	"strings"
 
 	"github.com/signet-policy/signet/pkg/expr"
+	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/plan"
 )
 
-// data is what conditions can read of a request (VI 4.4(8)). Nothing of it is made before an expression reads it. Who makes a
-// request writes its texts, so that variables in them are not evaluated.
+// data is what variables can read of a request (VI 4.4(8), 6.8). Nothing of it is made before an expression reads it. Who
+// makes a request writes its texts, so that variables in them are not evaluated.
 type data struct {
 	review *review
+	object map[string]any
+	digest func(*plan.Image) image.Digest
 	base   *expr.Scope
 }
 
-func newData(r *review) *data {
-	d := &data{review: r, base: expr.NewScope(expr.Env{})}
+// newData is the data of an object. Digests of its images are given by a function.
+func newData(r *review, object map[string]any, digest func(*plan.Image) image.Digest) *data {
+	d := &data{review: r, object: object, digest: digest, base: expr.NewScope(expr.Env{})}
 	d.base.SetLazyData("request", func(context.Context) (any, error) { return d.request(), nil })
+	namespace, name := serviceAccount(r.req.Attributes.User.Name)
+	d.base.SetData("serviceAccountNamespace", namespace)
+	d.base.SetData("serviceAccountName", name)
 	return d
 }
 
-// scope is that of one image under a rule that found these.
-func (d *data) scope(found *plan.Found, img *plan.Image) *expr.Scope {
-	s := d.base.Fork()
+// named is the digest that a reference names; empty while its tag has not been resolved.
+func named(img *plan.Image) image.Digest {
+	d, err := image.ParseDigest(img.Ref.RawDigest())
+	if err != nil {
+		return ""
+	}
+	return d
+}
+
+// setImages lets a scope read the images that a rule found.
+func (d *data) setImages(s *expr.Scope, found *plan.Found) {
 	s.SetLazyData("images", func(context.Context) (any, error) { return d.images(found), nil })
+}
+
+// imageScope is that of one image under one rule: what the rule could read before, and digests that are known now.
+func (r *review) imageScope(d *data, rule int, img *plan.Image) *expr.Scope {
+	s := d.base
+	if ready := r.prepared[rule]; ready != nil {
+		s = ready.scope
+	}
+	s = s.Fork()
+	d.setImages(s, r.plan.Rules[rule].Found)
 	s.SetLazyData("image", func(context.Context) (any, error) { return d.fields(img), nil })
 	return s
+}
+
+// serviceAccount takes the name of a service account's user apart; both are empty for other users.
+func serviceAccount(user string) (namespace, name string) {
+	account, ok := strings.CutPrefix(user, "system:serviceaccount:")
+	if !ok {
+		return "", ""
+	}
+	namespace, name, ok = strings.Cut(account, ":")
+	if !ok {
+		return "", ""
+	}
+	return namespace, name
 }
 
 // request is the admission request as far as it is known here.
 func (d *data) request() map[string]any {
 	req := d.review.req
 	a := &req.Attributes
+	user := map[string]any{"username": a.User.Name, "groups": a.User.Groups}
 	out := map[string]any{
 		"operation": "CREATE", "name": req.Name, "namespace": a.Namespace, "subResource": a.Subresource,
 		"kind":     map[string]any{"group": a.Group, "version": a.Version, "kind": a.Kind},
-		"userInfo": map[string]any{"username": a.User.Name, "groups": a.User.Groups},
-		"object":   object(req.Object),
+		"userInfo": user,
+		"object":   object(d.object),
+	}
+	if req.Admission != nil {
+		more := req.Admission()
+		if told, ok := more["userInfo"].(map[string]any); ok {
+			maps.Copy(user, told)
+		}
+		maps.Copy(out, more)
+		out["userInfo"] = user
 	}
 	if roles, ok := a.Roles.(*userRoles); ok && roles.wanted {
 		// Without an answer the fields are missing, which no expression passes over.
@@ -96,6 +145,6 @@ func (d *data) fields(img *plan.Image) map[string]any {
 	ref := img.Ref
 	return map[string]any{
 		"reference": ref.String(), "referenceWithTag": ref.WithTag(), "registry": ref.Registry(), "path": ref.Path(),
-		"name": ref.Name(), "tag": ref.Tag(), "digest": string(d.review.digest(img)),
+		"name": ref.Name(), "tag": ref.Tag(), "digest": string(d.digest(img)),
 	}
 }

@@ -28,7 +28,7 @@ func (r *review) decide() *Decision {
 			continue
 		}
 		here := r.req.asks(planned.Rule.Policy)
-		results, responses, pins := r.rule(planned)
+		results, responses, pins := r.rule(planned, r.prepared[i])
 		if here {
 			d.Results = append(d.Results, results...)
 			d.Responses = append(d.Responses, responses...)
@@ -54,12 +54,12 @@ func decided(responses []Result) bool {
 }
 
 // rule judges one rule: results by image, responses for the client, and the pins by JSON pointer.
-func (r *review) rule(planned *plan.Rule) (results, responses []Result, pins map[string]string) {
+func (r *review) rule(planned *plan.Rule, ready *prepared) (results, responses []Result, pins map[string]string) {
 	if len(planned.Exceptions) > 0 {
 		skip := []Result{skippedWhole(planned)}
 		return skip, skip, nil
 	}
-	results = r.objections(planned)
+	results = r.objections(planned, ready)
 	responses = append(responses, results...)
 	pins = map[string]string{}
 	for i := range planned.Images {
@@ -102,6 +102,9 @@ func (r *review) rule(planned *plan.Rule) (results, responses []Result, pins map
 	action := planned.Rule.Action(&r.req.Attributes)
 	for _, list := range [][]Result{results, responses} {
 		for i := range list {
+			if ready != nil {
+				list[i].Properties = ready.properties
+			}
 			list[i].Blocks = blocks(&list[i], action)
 		}
 	}
@@ -116,8 +119,9 @@ func fill(result *Result, o *outcome) {
 	result.Skipped = o.status == Skip
 }
 
-// objections are the results that concern no single judged image: images that cannot be extracted or parsed.
-func (r *review) objections(planned *plan.Rule) []Result {
+// objections are the results that concern no single judged image: preconditions, what could not be
+// loaded, images that cannot be extracted or parsed.
+func (r *review) objections(planned *plan.Rule, ready *prepared) []Result {
 	var out []Result
 	const prefix = "failed to instantiate handler: "
 	if broken := planned.Rule.Broken; broken != "" {
@@ -127,6 +131,13 @@ func (r *review) objections(planned *plan.Rule) []Result {
 	if planned.Err != nil {
 		return []Result{{Rule: planned.Rule, Status: Error, Reason: reason.ContextError,
 			Message: planned.Err.Error(), Unchanged: planned.HeldBefore && len(planned.Found.Invalid) == 0 && planned.Found.Err == nil}}
+	}
+	if ready != nil && (ready.err != nil || ready.skip != "") {
+		whole := Result{Rule: planned.Rule, Status: Skip, Reason: reason.PreconditionsNotMet, Message: ready.skip, Unchanged: planned.HeldBefore}
+		if ready.err != nil {
+			whole.Status, whole.Reason, whole.Message = Error, ready.err.Code, ready.err.Text
+		}
+		out = append(out, whole)
 	}
 	if err := planned.Found.Err; err != nil {
 		status, code := Error, reason.ContextError

@@ -48,6 +48,8 @@ type Result struct {
 	Skipped bool
 	// Exceptions are the PolicyExceptions that take the rule away.
 	Exceptions []policy.Key
+	// Properties are the rule's report properties with their variables replaced; nil for those of the policy.
+	Properties map[string]string
 	// Blocks is set on a result that blocks the request.
 	Blocks bool
 }

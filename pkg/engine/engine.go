@@ -60,6 +60,11 @@ type Options struct {
 	Roles Roles
 	// Keys supplies keys by reference; without it, attestors that refer to one have none.
 	Keys verify.Keys
+	// Loader gets what context entries name; without it, rules that need some are errors.
+	Loader Loader
+	// EagerContext loads all context entries of a rule before its preconditions are looked at, instead of each when it is
+	// first read.
+	EagerContext bool
 }
 
 // Engine reviews requests. It is safe for concurrent use.
@@ -122,6 +127,9 @@ type Request struct {
 	Old map[string]any
 	// Timeout is the API server's for this call, 0 when it is not known.
 	Timeout time.Duration
+	// Admission gives more fields of the admission request, such as uid, as JSON values; nil for none. It is called when a
+	// variable reads the request.
+	Admission func() map[string]any
 }
 
 // asks tells whether the request's path is that of a policy, so that the policy decides.
@@ -165,8 +173,10 @@ func (e *Engine) Review(ctx context.Context, req *Request) (*Decision, error) {
 	end := start.Add(e.budget(req, rules))
 	gathering, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
-	r := &review{engine: e, req: req, plan: p}
+	r := newReview(e, req, p)
+	r.prepare(gathering)
 	r.excepted(gathering, snapshot)
+	r.substitute(gathering)
 	r.gather(gathering)
 	if r.attested {
 		// The registry of another image may have taken all of that time. What is verified is not to fail for it.

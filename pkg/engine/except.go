@@ -18,7 +18,7 @@ func (r *review) excepted(ctx context.Context, snapshot *policy.Snapshot) {
 	for i := range r.plan.Rules {
 		planned := &r.plan.Rules[i]
 		list := snapshot.Exceptions(planned.Rule)
-		if len(list) == 0 || planned.Err != nil || planned.Rule.Broken != "" || planned.Found.Err != nil || len(planned.Found.Invalid) > 0 {
+		if len(list) == 0 || planned.Err != nil || planned.Rule.Broken != "" || r.prepared[i].ended() || planned.Found.Err != nil || len(planned.Found.Invalid) > 0 {
 			continue
 		}
 		if today == nil {
@@ -49,8 +49,8 @@ func exemption(e *Engine, req *Request, attributes *match.Attributes, object map
 		as := *req
 		as.Object = object
 		p := plan.Read(&plan.Input{Attributes: attributes, Object: object, Images: e.parser()})
-		d := newData(&review{engine: e, req: &as, plan: p, images: make([]resolved, len(p.Images))})
-		d.base.SetLazyData("images", func(context.Context) (any, error) { return d.images(&p.Found), nil })
+		d := newData(&review{engine: e, req: &as, plan: p}, object, named)
+		d.setImages(d.base, &p.Found)
 		return d.base
 	}}
 }

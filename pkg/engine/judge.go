@@ -41,6 +41,10 @@ func (r *review) verified(rule string, ri *plan.RuleImage) outcome {
 		if e.Requirement == nil {
 			continue
 		}
+		if e.Invalid != nil {
+			o.add(statusOf(e.Invalid), e.Invalid.Code, "failed to verify image "+shown+": "+e.Invalid.Text)
+			continue
+		}
 		v, ok := r.images[ri.Image.Index].verdicts[r.jobKey(e)]
 		kind := "signatures"
 		if len(e.Requirement.Attestations) > 0 {

@@ -28,13 +28,21 @@ type review struct {
 	req    *Request
 	plan   *plan.Plan
 	images []resolved // by plan.Image.Index
-	fetch  memo
+	fetch  once[*image.Attached]
+	tags   tags
+	// prepared is what is known of each rule before its entries judge; nil for a rule that prepares nothing.
+	prepared []*prepared
 	// pull is what the object says about credentials; opened are the registries, by the entry's credentials.
-	pull   *extract.Pull
+	pull   func() extract.Pull
 	opened map[*policy.Credentials]*Opened
 	// attested is set when an entry has attestations; checks is what their conditions say.
 	attested bool
 	checks   map[checkKey]checked
+}
+
+func newReview(e *Engine, req *Request, p *plan.Plan) *review {
+	return &review{engine: e, req: req, plan: p, images: make([]resolved, len(p.Images)),
+		pull: sync.OnceValue(func() extract.Pull { return extract.PullSecrets(req.Attributes.Kind, req.Object) })}
 }
 
 // resolved is what is known of one image: its digest or why there is none, and a verdict for each requirement.
@@ -78,7 +86,6 @@ func (r *review) jobKey(e *policy.Entry) string {
 // gather resolves and verifies all that the plan needs, every image and requirement once.
 func (r *review) gather(ctx context.Context) {
 	r.open(ctx)
-	r.images = make([]resolved, len(r.plan.Images))
 	jobs := make([][]job, len(r.plan.Images))
 	accesses := make([][]*Opened, len(r.plan.Images))
 	keys := r.keys(ctx)
@@ -311,26 +318,6 @@ func (f *fetcher) Attached(ctx context.Context, img image.Pinned, repository ima
 	return f.review.fetch.do(name+"@"+string(img.Digest())+" "+f.access.ID, func() (*image.Attached, error) {
 		return f.access.Registry.Attached(ctx, img, repository)
 	})
-}
-
-// memo runs a fetch once per key.
-type memo struct {
-	mu sync.Mutex
-	m  map[string]func() (*image.Attached, error)
-}
-
-func (m *memo) do(key string, fetch func() (*image.Attached, error)) (*image.Attached, error) {
-	m.mu.Lock()
-	once := m.m[key]
-	if once == nil {
-		if m.m == nil {
-			m.m = map[string]func() (*image.Attached, error){}
-		}
-		once = sync.OnceValues(fetch)
-		m.m[key] = once
-	}
-	m.mu.Unlock()
-	return once()
 }
 
 // cacheKey names a verdict: what was verified, where its signatures were, by which requirement and trust material, read

@@ -32,6 +32,21 @@ func CompileTemplate(value any) (*Template, error) {
 	return compileTemplate(value, "")
 }
 
+// ResolveReferences replaces the references $(./path) between the texts of a JSON value, for who compiles parts of it with
+// CompileResolved. The value itself is not changed.
+func ResolveReferences(value any) (any, error) {
+	n := normalizer{budget: &budget{limits: Limits{Depth: defaultDepth}.withDefaults()}}
+	value, _, err := n.value(value, 0)
+	if err != nil {
+		return nil, err
+	}
+	return resolveReferences(value)
+}
+
+// CompileResolved is CompileTemplate for a part of what ResolveReferences returned: what looks like a reference there is
+// text.
+func CompileResolved(value any) (*Template, error) { return compileTemplate(value, "") }
+
 func compileTemplate(value any, at string) (*Template, error) {
 	switch t := value.(type) {
 	case string:
@@ -156,6 +171,9 @@ func (t *Template) evalObject(ctx context.Context, s *Scope) (any, error) {
 	}
 	return out, nil
 }
+
+// Constant is the template's value if it holds no variable. The value must not be changed.
+func (t *Template) Constant() (value any, ok bool) { return t.constant, t.isConstant() }
 
 // Variables returns the expressions of the variables in the template, each once, in the order of the text, with fields of
 // objects sorted. Those inside another come before it; the other is written with them in it.

@@ -91,6 +91,12 @@ func (s *Scope) SetLazyData(name string, load Loader) {
 	s.entries[name] = &entry{lazy: &lazy{load: load}, literal: true}
 }
 
+// Load loads the entry name now, if nobody has read it yet.
+func (s *Scope) Load(ctx context.Context, name string) error {
+	_, _, err := s.read(ctx, name)
+	return err
+}
+
 // Has tells whether the scope holds the entry name.
 func (s *Scope) Has(name string) bool { return s.entries[name] != nil }
 

@@ -168,8 +168,8 @@ func (p *Plan) read(out *Found, uses []extract.Use, err error, find func(map[str
 	}
 }
 
-// found is what a rule sees of the object.
-func (p *Plan) found(r *policy.Rule) *Found {
+// See is what a rule sees of the object.
+func (p *Plan) See(r *policy.Rule) *Found {
 	uses, custom, err := r.Extractors.Images(p.in.Attributes.Kind, p.in.Object)
 	if !custom {
 		return &p.Found
@@ -235,7 +235,7 @@ func New(rules []*policy.Rule, in *Input) *Plan {
 func (p *Plan) Add(rules []*policy.Rule) {
 	in := p.in
 	for _, r := range rules {
-		found := p.found(r)
+		found := p.See(r)
 		if r.Broken != "" && found.uses == 0 && found.Err == nil {
 			continue
 		}
@@ -244,7 +244,7 @@ func (p *Plan) Add(rules []*policy.Rule) {
 			if r.Broken != "" {
 				break
 			}
-			if ri := judge(r, img); len(ri.Entries)+len(ri.Skipping) > 0 {
+			if ri := Judge(r.Entries, img); len(ri.Entries)+len(ri.Skipping) > 0 {
 				planned.Images = append(planned.Images, ri)
 			}
 		}
@@ -267,9 +267,10 @@ func heldBefore(r *policy.Rule, in *Input) bool {
 	return held && err == nil
 }
 
-func judge(r *policy.Rule, img *Image) RuleImage {
+// Judge tells which of the entries judge an image, and which of them skip it.
+func Judge(entries []*policy.Entry, img *Image) RuleImage {
 	ri := RuleImage{Image: img}
-	for _, e := range r.Entries {
+	for _, e := range entries {
 		switch judges, skips := e.Judges(img.forms); {
 		case judges:
 			ri.Entries = append(ri.Entries, e)

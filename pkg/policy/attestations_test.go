@@ -43,7 +43,7 @@ func TestAttestationAdmission(t *testing.T) {
 		"empty set":              {`attestations: [{type: t, attestors: [{entries: []}]}]`, []string{at + `attestations[0].attestors[0]: Invalid value: "": An entry is required`}, nil},
 		"count":                  {`attestations: [{type: t, attestors: [{count: 2, entries: [{keys: {publicKeys: $KEY}}]}]}]`, []string{at + `attestations[0].attestors[0].count: Invalid value: 2: Count cannot exceed length of entries`}, nil},
 		"keyless":                {`attestations: [{type: t, attestors: [{entries: [{keyless: {issuer: i, subject: s}}]}]}]`, []string{at + `attestations[0].attestors[0].entries[0].keyless: Invalid value: "": Either Rekor URL or roots are required`}, nil},
-		"variable as type":       {`attestations: [{type: "{{ a }}", ` + byKey + `}]`, []string{at + `attestations[0].type: Invalid value: "{{ a }}": variables are not evaluated by this version of Signet`}, nil},
+		"variable as type":       {`attestations: [{type: "{{ a }}", ` + byKey + `}]`, []string{at + `attestations[0].type: Invalid value: "": policy contains invalid variables: variable substitution failed for rule r: a: Unknown key "a" in path`}, nil},
 		"Notary":                 {`type: Notary, attestations: [{type: t, ` + byKey + `}]`, []string{at + `attestations[0].attestors[0].entries[0].keys: Forbidden: Keys field is not allowed for type notary`}, nil},
 		"A-81 Notary, nobody":    {`type: Notary, attestations: [{type: t}]`, []string{at + `attestations[0].attestors: Required value: certificates are required for type notary`}, nil},
 		"deny":                   {deny(`{any: [{key: "{{ x.a }}", operator: Equals, value: b}]}`), nil, nil},

@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"bytes"
+	"encoding/json"
 	"slices"
 	"strings"
 
@@ -148,9 +150,7 @@ func generated(rule *v1.Rule, prefix, template string, kinds []string) v1.Rule {
 	}
 	out.ImageExtractors = nil
 	out.Validate, out.Mutate, out.Generate = nil, nil, nil // named once, for the authored rule
-	for i := range out.VerifyImages {
-		retarget(&out.VerifyImages[i], template)
-	}
+	retarget(&out, template)
 	blocks := []*v1.MatchResources{&out.Match}
 	if out.Exclude != nil {
 		blocks = append(blocks, out.Exclude)
@@ -165,30 +165,52 @@ func generated(rule *v1.Rule, prefix, template string, kinds []string) v1.Rule {
 	return out
 }
 
-// retarget has the conditions of an entry that read the Pod read the Pod template (VI 4.5(5)).
-func retarget(entry *v1.ImageVerification, template string) {
-	text := func(s *string) { *s = expr.Retarget(*s, template) }
-	value := func(j *apiextensionsv1.JSON) {
-		if j != nil {
-			j.Raw = []byte(expr.Retarget(string(j.Raw), template))
+// retarget has the variables of a rule that read the Pod read the Pod template (VI 4.5(5)). Texts without variables stay as
+// they are.
+func retarget(rule *v1.Rule, template string) {
+	parts := struct {
+		Context          []v1.ContextEntry
+		Preconditions    *apiextensionsv1.JSON
+		VerifyImages     []v1.ImageVerification
+		ReportProperties map[string]string
+	}{rule.Context, rule.Preconditions, rule.VerifyImages, rule.ReportProperties}
+	raw, err := json.Marshal(parts)
+	if err != nil || !strings.Contains(string(raw), "request.") {
+		return // what is no JSON is refused where it is compiled
+	}
+	var doc any
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	if decoder.Decode(&doc) != nil {
+		return
+	}
+	if raw, err = json.Marshal(retargeted(doc, template, "")); err != nil {
+		return
+	}
+	rewritten := parts
+	rewritten.Context, rewritten.Preconditions, rewritten.VerifyImages, rewritten.ReportProperties = nil, nil, nil, nil
+	if json.Unmarshal(raw, &rewritten) != nil {
+		return
+	}
+	rule.Context, rule.Preconditions = rewritten.Context, rewritten.Preconditions
+	rule.VerifyImages, rule.ReportProperties = rewritten.VerifyImages, rewritten.ReportProperties
+}
+
+// retargeted rewrites the texts of a value that hold variables, and those that are expressions as a whole.
+func retargeted(value any, template, name string) any {
+	switch t := value.(type) {
+	case map[string]any:
+		for k, v := range t {
+			t[k] = retargeted(v, template, k)
+		}
+	case []any:
+		for i, v := range t {
+			t[i] = retargeted(v, template, name)
+		}
+	case string:
+		if hasVariable(t) || name == "jmesPath" {
+			return expr.Retarget(t, template)
 		}
 	}
-	for i := range entry.Attestations {
-		for k := range entry.Attestations[i].Conditions {
-			block := &entry.Attestations[i].Conditions[k]
-			for _, list := range [][]v1.Condition{block.Any, block.All} {
-				for n := range list {
-					value(list[n].Key)
-					value(list[n].Value)
-					text(&list[n].Message)
-				}
-			}
-		}
-	}
-	if v := entry.Validate; v != nil {
-		text(&v.Message)
-		if v.Deny != nil {
-			value(v.Deny.Conditions)
-		}
-	}
+	return value
 }

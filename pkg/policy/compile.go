@@ -82,6 +82,10 @@ type compiler struct {
 	warnings []string
 	// keylessSeen says that an attestor of the entry at hand is keyless.
 	keylessSeen bool
+	// literal is set when variables have been substituted: what looks like one is text.
+	literal bool
+	// readsRoles says that a variable of the rule at hand reads the roles of the user.
+	readsRoles bool
 }
 
 func newCompiler(meta metav1.ObjectMeta, spec *v1.Spec, opts Options) *compiler {
@@ -278,13 +282,15 @@ func (c *compiler) notYet(path *field.Path) {
 	c.errs = append(c.errs, field.Forbidden(path, "not evaluated by this version of Signet"))
 }
 
-// noVariable refuses a text that holds a variable, which this version does not substitute.
+// noVariable refuses a text that holds a variable where none can be substituted: what decides whether a rule is about a
+// request is known before there is any data.
 func (c *compiler) noVariable(path *field.Path, s string) {
 	if hasVariable(s) {
-		c.errs = append(c.errs, field.Invalid(path, s, variableProblem))
+		c.errs = append(c.errs, field.Invalid(path, clip(s), "policy contains invalid variables: variables cannot be used here"))
 	}
 }
 
-const variableProblem = "variables are not evaluated by this version of Signet"
+// later tells whether a text holds variables and is to be read when they have values.
+func (c *compiler) later(s string) bool { return !c.literal && hasVariable(s) }
 
 func hasVariable(s string) bool { return strings.Contains(s, "{{") || strings.Contains(s, "$(") }

@@ -25,7 +25,6 @@ func (c *compiler) attestations(r *verify.Requirement, in *v1.ImageVerification,
 			Path: fmt.Sprintf(".attestations[%d]", i), Name: a.Name, Type: c.predicateType(a, at),
 			Read: a.Name != "" || !compiled.Empty(),
 		}
-		c.noVariable(at.Child("name"), a.Name)
 		if a.Name != "" && names[a.Name] {
 			c.warn("%s: two attestations of one entry are named %q, and conditions see the last one", at.Child("name"), clip(a.Name))
 		}
@@ -53,14 +52,13 @@ func (c *compiler) predicateType(a *v1.Attestation, at *field.Path) string {
 		c.warn("%s: predicateType has been deprecated use 'type: %s' instead of 'predicateType: %s'",
 			at.Child("predicateType"), clip(a.PredicateType), clip(a.PredicateType))
 	}
-	kind, where := a.Type, at.Child("type")
+	kind := a.Type
 	if kind == "" {
-		kind, where = a.PredicateType, at.Child("predicateType")
+		kind = a.PredicateType
 	}
 	if kind == "" {
 		c.warn("%s: missing type, so that no image can pass", at)
 	}
-	c.noVariable(where, kind)
 	return kind
 }
 
@@ -148,7 +146,7 @@ func (c *compiler) deny(in *v1.ImageValidation, path *field.Path) *Deny {
 		c.errs = append(c.errs, field.Invalid(at, "", err.Error()))
 		return nil
 	}
-	c.denied(doc, at)
+	c.checkConditions(doc, at, true)
 	out.Conditions = compiled
 	return out
 }
@@ -156,24 +154,24 @@ func (c *compiler) deny(in *v1.ImageValidation, path *field.Path) *Deny {
 // operations are those of admission requests.
 var operations = []string{"CREATE", "UPDATE", "DELETE", "CONNECT"}
 
-// denied checks what deny conditions have to be beyond well-formed: complete, since one that was misspelled would deny
-// nothing, and comparing the operation with one that exists.
-func (c *compiler) denied(value any, at *field.Path) {
+// checkConditions checks what conditions have to be beyond well-formed: comparing the operation with one that exists, and
+// complete where they deny, since one that was misspelled would deny nothing.
+func (c *compiler) checkConditions(value any, at *field.Path, complete bool) {
 	switch v := value.(type) {
 	case []any:
 		for i := range v {
-			c.denied(v[i], at.Index(i))
+			c.checkConditions(v[i], at.Index(i), complete)
 		}
 	case map[string]any:
 		_, isAny := v["any"]
 		_, isAll := v["all"]
 		if isAny || isAll || len(v) == 0 {
-			c.denied(v["any"], at.Child("any"))
-			c.denied(v["all"], at.Child("all"))
+			c.checkConditions(v["any"], at.Child("any"), complete)
+			c.checkConditions(v["all"], at.Child("all"), complete)
 			return
 		}
 		operator, _ := v["operator"].(string)
-		if v["key"] == nil || operator == "" || v["value"] == nil {
+		if complete && (v["key"] == nil || operator == "" || v["value"] == nil) {
 			c.errs = append(c.errs, field.Invalid(at, "", "entered value of key, value or operator is missing or misspelled"))
 			return
 		}

@@ -3,7 +3,6 @@ package policy
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -144,22 +143,18 @@ func decodeSet(raw []byte) (*v1.AttestorSet, error) {
 // base compiles what every kind of attestor has.
 func (c *compiler) base(in *v1.Attestor, sc scope, path *field.Path) verify.Attestor {
 	a := verify.Attestor{Annotations: sc.entry.Annotations}
-	at := sc.entryPath.Child("annotations")
 	if in.Annotations != nil {
-		a.Annotations, at = in.Annotations, path.Child("annotations")
+		a.Annotations = in.Annotations
 	}
-	c.noVariables(at, a.Annotations)
 	a.Repository = c.repository(in.Repository, path, sc)
 	return a
 }
 
 // badMaterial reports keys or certificates that cannot be read.
 func (c *compiler) badMaterial(path *field.Path, text string, err error) {
-	problem := err.Error()
-	if hasVariable(text) {
-		problem = variableProblem
+	if !c.later(text) {
+		c.errs = append(c.errs, field.Invalid(path, clip(text), err.Error()))
 	}
-	c.errs = append(c.errs, field.Invalid(path, clip(text), problem))
 }
 
 // clip keeps a value in an error message short.
@@ -171,22 +166,15 @@ func clip(s string) string {
 	return s[:most] + "…"
 }
 
-func (c *compiler) noVariables(path *field.Path, m map[string]string) {
-	for _, k := range slices.Sorted(maps.Keys(m)) {
-		c.noVariable(path.Key(k), m[k])
-	}
-}
-
 // repository reads the repository that holds the signatures, the attestor's own before the entry's.
 func (c *compiler) repository(own string, path *field.Path, sc scope) image.Ref {
 	at, text := path.Child("repository"), own
 	if text == "" {
 		at, text = sc.entryPath.Child("repository"), sc.entry.Repository
 	}
-	if text == "" {
+	if text == "" || c.later(text) {
 		return image.Ref{}
 	}
-	c.noVariable(at, text)
 	ref, err := image.Parse(text, image.Options{})
 	if err == nil && strings.ContainsAny(text[strings.LastIndexByte(text, '/')+1:], ":@") {
 		err = fmt.Errorf("a repository without tag and digest is expected")
@@ -208,8 +196,7 @@ func (c *compiler) rekor(a *verify.Attestor, in *v1.Rekor, path *field.Path) {
 		return
 	}
 	a.IgnoreLog = in.IgnoreTlog
-	c.noVariable(path.Child("url"), in.URL)
-	if !in.IgnoreTlog && in.URL != "" {
+	if !in.IgnoreTlog && in.URL != "" && !c.later(in.URL) {
 		a.LogURL = in.URL
 		if u, err := url.Parse(in.URL); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 			c.errs = append(c.errs, field.Invalid(path.Child("url"), clip(in.URL), "an http or https URL is expected"))

@@ -51,10 +51,6 @@ func (c *compiler) keyless(s *verify.Set, in *v1.Attestor, sc scope, path *field
 	case k.Rekor == nil && k.Roots == "" && !sc.shortcut:
 		c.errs = append(c.errs, field.Invalid(at, "", "Either Rekor URL or roots are required"))
 	}
-	for _, f := range []struct{ name, text string }{{"issuer", k.Issuer}, {"issuerRegExp", k.IssuerRegExp},
-		{"subject", k.Subject}, {"subjectRegExp", k.SubjectRegExp}} {
-		c.noVariable(at.Child(f.name), f.text)
-	}
 	extensions, extensionsAt := k.AdditionalExtensions, at.Child("additionalExtensions")
 	if extensions == nil {
 		extensions, extensionsAt = sc.entry.AdditionalExtensions, sc.entryPath.Child("additionalExtensions")
@@ -73,9 +69,11 @@ func (c *compiler) keyless(s *verify.Set, in *v1.Attestor, sc scope, path *field
 
 // identity compiles an identity, whose extensions may stand elsewhere than its other fields.
 func (c *compiler) identity(text verify.IdentityText, at, extensionsAt *field.Path) verify.Identity {
-	c.noVariables(extensionsAt, text.AdditionalExtensions)
 	identity, bad := verify.CompileIdentity(text)
 	for _, e := range bad {
+		if c.later(e.Value) {
+			continue
+		}
 		where := at.Child(e.Field)
 		if e.Key != "" {
 			where = extensionsAt.Key(e.Key)
@@ -101,7 +99,7 @@ func (c *compiler) authorities(text string, at *field.Path) []*x509.Certificate 
 // the text cannot be told from none; then the customary hash of the certificate's key is as good.
 func (c *compiler) certifiedHash(in *v1.Attestor, path *field.Path) crypto.Hash {
 	h, err := verify.ParseHash(in.SignatureAlgorithm)
-	if err != nil {
+	if err != nil && !c.later(in.SignatureAlgorithm) {
 		c.errs = append(c.errs, field.Invalid(path.Child("signatureAlgorithm"), in.SignatureAlgorithm, "Invalid signature algorithm provided"))
 	}
 	if h == crypto.SHA256 {

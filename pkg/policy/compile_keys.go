@@ -24,7 +24,7 @@ func (c *compiler) keys(s *verify.Set, in *v1.Attestor, sc scope, path *field.Pa
 		algorithm, algorithmAt = in.SignatureAlgorithm, path.Child("signatureAlgorithm")
 	}
 	var err error
-	if base.Hash, err = verify.ParseHash(algorithm); err != nil {
+	if base.Hash, err = verify.ParseHash(algorithm); err != nil && !c.later(algorithm) {
 		c.errs = append(c.errs, field.Invalid(algorithmAt, algorithm, "Invalid signature algorithm provided"))
 	}
 	c.rekor(&base, k.Rekor, at.Child("rekor"))
@@ -35,6 +35,8 @@ func (c *compiler) keys(s *verify.Set, in *v1.Attestor, sc scope, path *field.Pa
 		c.warn("%s: only the first of publicKeys, secret and kms counts", at)
 	}
 	switch {
+	case c.later(k.PublicKeys), k.PublicKeys == "" && k.Secret != nil && (c.later(k.Secret.Name) || c.later(k.Secret.Namespace)),
+		k.PublicKeys == "" && k.Secret == nil && c.later(k.KMS):
 	case k.PublicKeys != "" && !verify.IsReference(k.PublicKeys):
 		c.writtenKeys(s, base, k.PublicKeys, sc, path)
 	case k.PublicKeys != "":
@@ -73,20 +75,12 @@ func (c *compiler) secret(s *verify.Set, base verify.Attestor, in *v1.SecretRefe
 			c.errs = append(c.errs, field.Required(at.Child(part.name), "a Secret is named by name and namespace"))
 			return
 		}
-		if hasVariable(part.value) {
-			c.noVariable(at.Child(part.name), part.value)
-			return
-		}
 	}
 	c.reference(s, base, string(verify.SecretReference(in.Namespace, in.Name)), sc, path, at)
 }
 
 // reference adds the entry for a key that is kept elsewhere. It is one entry, whatever is found there (VI 6.4(1)).
 func (c *compiler) reference(s *verify.Set, base verify.Attestor, text string, sc scope, path, at *field.Path) {
-	if hasVariable(text) {
-		c.errs = append(c.errs, field.Invalid(at, clip(text), variableProblem))
-		return
-	}
 	ref, err := verify.ParseReference(text)
 	if err != nil {
 		c.errs = append(c.errs, field.Invalid(at, clip(text), err.Error()))
@@ -124,11 +118,8 @@ func (c *compiler) twice(sc scope, id string, path *field.Path) {
 // notPEM says what is wrong with a key that is no PEM text; empty for one that may be.
 func notPEM(s string) string {
 	text := strings.TrimSpace(s)
-	switch {
-	case strings.HasPrefix(text, "-----BEGIN"):
+	if strings.HasPrefix(text, "-----BEGIN") {
 		return ""
-	case hasVariable(text):
-		return variableProblem
 	}
 	if strings.Contains(text, "://") || strings.HasPrefix(text, "/") || strings.HasPrefix(text, ".") || !strings.Contains(text, "\n") {
 		return "file paths and URLs are not accepted as public keys; use PEM, k8s://<namespace>/<name> or a KMS URI"

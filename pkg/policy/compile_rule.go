@@ -2,12 +2,15 @@ package policy
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	v1 "github.com/signet-policy/signet/api/v1"
 	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/match"
+	"github.com/signet-policy/signet/pkg/verify"
 )
 
 // rule compiles one authored or generated rule.
@@ -37,15 +40,6 @@ func (c *compiler) rule(in *v1.Rule, path *field.Path, fallback actions) {
 		}
 		return
 	}
-	for _, f := range []struct {
-		name string
-		set  bool
-	}{{"context", len(in.Context) > 0}, {"preconditions", in.Preconditions != nil}} {
-		if f.set {
-			c.notYet(path.Child(f.name))
-		}
-	}
-	c.noVariables(path.Child("reportProperties"), in.ReportProperties)
 	out := &Rule{Policy: c.out, Name: in.Name, ReportProperties: in.ReportProperties, fallback: fallback}
 	out.Extractors = c.extractors(in, path.Child("imageExtractors"))
 	out.Filter.Match = c.block(&in.Match, path.Child("match"), true)
@@ -62,15 +56,47 @@ func (c *compiler) rule(in *v1.Rule, path *field.Path, fallback actions) {
 	}
 	out.needsRoles = out.Filter.NeedsRoles()
 	out.needsNamespace = out.Filter.NeedsNamespace() || fallback.needNamespace()
+	c.readsRoles = false
+	out.Context = c.context(in.Context, in.Name, path.Child("context"))
+	out.Preconditions = c.preconditions(in.Preconditions, in.Name, out.Context, path.Child("preconditions"))
+	text, known := c.written(in, path), names(out.Context)
+	if text != nil {
+		out.properties = c.reportProperties(text.properties, in.Name, known, path.Child("reportProperties"))
+		// A rule that ends before variables have values has only the others to show.
+		out.ReportProperties = maps.Clone(in.ReportProperties)
+		maps.DeleteFunc(out.ReportProperties, func(_, v string) bool { return out.properties != nil && hasVariable(v) })
+	}
 	for i := range in.VerifyImages {
-		e := c.entry(&in.VerifyImages[i], path.Child("verifyImages").Index(i), in.Name, fallback)
+		e := c.substitutable(in, i, text, known, path.Child("verifyImages").Index(i), fallback)
 		out.Entries = append(out.Entries, e)
 		out.readsRoles = out.readsRoles || e.readsRoles()
 		if e.action == Enforce || out.action == 0 {
 			out.action = e.action
 		}
 	}
+	out.readsRoles = out.readsRoles || c.readsRoles
 	c.out.Rules = append(c.out.Rules, out)
+}
+
+// substitutable compiles an entry that may hold variables. One that does is checked as far as it is known; what it
+// demands is known when the variables have values.
+func (c *compiler) substitutable(in *v1.Rule, i int, text *written, known map[string]bool, path *field.Path, fallback actions) *Entry {
+	entry := &in.VerifyImages[i]
+	if text == nil || i >= len(text.entries) {
+		return c.entry(entry, path, in.Name, fallback)
+	}
+	deferred, plain := c.deferred(text.entries[i], entry, in, known, path, fallback)
+	if plain != nil {
+		c.literal = true
+		defer func() { c.literal = false }()
+		return c.entry(plain, path, in.Name, fallback)
+	}
+	e := c.entry(entry, path, in.Name, fallback)
+	if deferred != nil {
+		e.Deferred = deferred
+		e.Requirement, e.Conditions = &verify.Requirement{Fingerprint: "deferred"}, nil
+	}
+	return e
 }
 
 // entryAction reads an entry's own action, which has one spelling; 0 for none.
@@ -100,7 +126,9 @@ func (c *compiler) entry(in *v1.ImageVerification, path *field.Path, rule string
 		c.errs = append(c.errs, field.Invalid(path, rule, "An image reference is required"))
 	}
 	e.Images = c.images(path.Child("imageReferences"), in.ImageReferences, rule)
-	e.Skip = c.images(path.Child("skipImageReferences"), in.SkipImageReferences, rule)
+	if !slices.ContainsFunc(in.SkipImageReferences, c.later) {
+		e.Skip = c.images(path.Child("skipImageReferences"), in.SkipImageReferences, rule)
+	}
 	if in.Type == v1.Notary {
 		c.notaryEntry(in, path)
 	}
@@ -168,8 +196,8 @@ func (c *compiler) shortcuts(in *v1.ImageVerification, path *field.Path) *v1.Ima
 func (c *compiler) images(path *field.Path, texts []string, rule string) []image.Pattern {
 	var out []image.Pattern
 	for i, s := range texts {
-		if hasVariable(s) {
-			c.errs = append(c.errs, field.Invalid(path.Index(i), s, fmt.Sprintf("rule %q should not have variables in image reference section", rule)))
+		if c.later(s) {
+			c.errs = append(c.errs, field.Invalid(path.Index(i), clip(s), fmt.Sprintf("rule %q should not have variables in image reference section", rule)))
 			continue
 		}
 		p, err := image.CompilePattern(s)

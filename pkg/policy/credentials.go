@@ -68,8 +68,7 @@ func (c *compiler) credentials(in *v1.ImageRegistryCredentials, path *field.Path
 	out := &Credentials{AllowInsecure: in.AllowInsecureRegistry}
 	for i, s := range in.Secrets {
 		at := path.Child("secrets").Index(i)
-		if hasVariable(s) {
-			c.noVariable(at, s)
+		if c.later(s) {
 			continue
 		}
 		n, err := ParseSecretName(s)

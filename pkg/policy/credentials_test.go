@@ -25,7 +25,7 @@ func TestCredentials(t *testing.T) {
 		"unknown provider": {"{providers: [docker]}", nil, at + `providers[0]: Unsupported value: "docker"`},
 		"no name":          {`{secrets: [""]}`, nil, at + "secrets[0]: Invalid value"},
 		"path":             {"{secrets: [a/../b]}", nil, at + "secrets[0]: Invalid value"},
-		"variable":         {`{secrets: ["{{ request.namespace }}/a"]}`, nil, at + "secrets[0]: Invalid value"},
+		"variable":         {`{secrets: ["{{ nobody }}/a"]}`, nil, at + "secrets[0]: Invalid value"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"github.com/signet-policy/signet/pkg/extract"
 	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/match"
+	"github.com/signet-policy/signet/pkg/reason"
 	"github.com/signet-policy/signet/pkg/verify"
 	"github.com/signet-policy/signet/pkg/wildcard"
 )
@@ -113,10 +114,14 @@ type Rule struct {
 	// Broken says why the policy cannot be evaluated; empty for every policy that compiled. Its filter is as wide as
 	// what could be read of it.
 	Broken string
-	// ReportProperties are copied into report results.
+	// ReportProperties are copied into report results, unless Properties gives others.
 	ReportProperties map[string]string
 	// Extractors are the places of images that the rule names itself, by kind; nil for the usual ones.
 	Extractors extract.Custom
+	// Context are what variables of the rule can read besides the request, each of those before it.
+	Context []ContextEntry
+	// Preconditions skip the rule when they do not hold; nil for none.
+	Preconditions *expr.Conditions
 	// Kinds are all kinds that match names.
 	Kinds []match.Kind
 
@@ -124,7 +129,8 @@ type Rule struct {
 	fallback       actions
 	needsNamespace bool
 	needsRoles     bool
-	readsRoles     bool // in variables
+	readsRoles     bool           // in variables
+	properties     *expr.Template // report properties with variables
 }
 
 // actions is the policy-wide part of a rule's effective action.
@@ -230,6 +236,10 @@ type Entry struct {
 	Conditions []*expr.Conditions
 	// Deny is what refuses an image across its attestations; nil for nothing.
 	Deny *Deny
+	// Deferred is set on an entry that holds variables: it judges nothing before Rule.Substituted gave what it demands.
+	Deferred *substitution
+	// Invalid says why no image can satisfy the entry: the values of its variables are of no use. Nil for all others.
+	Invalid *reason.Error
 
 	action   Action // 0 when the entry has none
 	fallback actions

@@ -115,7 +115,7 @@ func TestRefusals(t *testing.T) {
 		"bad kind": {strings.Replace(entries(t, `{imageReferences: ["*"]}`), "[Pod]", `[a/b/c/d/e]`, 1),
 			[]string{`spec.rules[0].match.any[0].resources.kinds[0]: Invalid value: "a/b/c/d/e": "a/b/c/d/e" is not a kind: too many parts`}},
 		"variable in match": {strings.Replace(entries(t, `{imageReferences: ["*"]}`), "kinds: [Pod]", `kinds: [Pod], namespaces: ["{{ x }}"]`, 1),
-			[]string{`spec.rules[0].match.any[0].resources.namespaces[0]: Invalid value: "{{ x }}": variables are not evaluated by this version of Signet`}},
+			[]string{`spec.rules[0].match.any[0].resources.namespaces[0]: Invalid value: "{{ x }}": policy contains invalid variables: variables cannot be used here`}},
 		"not at admission": {strings.Replace(entries(t, `{imageReferences: ["*"]}`), "  rules:", "  admission: false\n  rules:", 1),
 			[]string{`spec.admission: Invalid value: false: disabling admission processing is only allowed with validation policies`}},
 		"nowhere": {strings.Replace(entries(t, `{imageReferences: ["*"]}`), "  rules:", "  admission: false\n  background: false\n  rules:", 1),
@@ -145,11 +145,11 @@ func TestRefusals(t *testing.T) {
 			[]string{`spec.rules[0].match.any[0].subjects[0].name: Required value: a subject needs a name`,
 				`spec.rules[0].match.any[0].subjects[1].namespace: Required value: a service account needs a namespace`,
 				`spec.rules[0].match.any[0].subjects[2].kind: Unsupported value: "Robot": supported values: "User", "Group", "ServiceAccount"`,
-				`spec.rules[0].match.any[0].subjects[3].name: Invalid value: "{{ x }}": variables are not evaluated by this version of Signet`}},
+				`spec.rules[0].match.any[0].subjects[3].name: Invalid value: "{{ x }}": policy contains invalid variables: variables cannot be used here`}},
 		"variables in labels and annotations": {strings.Replace(entries(t, `{imageReferences: ["*"]}`), "kinds: [Pod]", `kinds: [Pod], annotations: {a: "{{ x }}"}, selector: {matchLabels: {b: "{{ y }}"}}, namespaceSelector: {matchExpressions: [{key: c, operator: In, values: ["{{ z }}"]}]}`, 1),
-			[]string{`spec.rules[0].match.any[0].resources.annotations[a]: Invalid value: "{{ x }}": variables are not evaluated by this version of Signet`,
-				`spec.rules[0].match.any[0].resources.selector.matchLabels: Invalid value: "b: {{ y }}": variables are not evaluated by this version of Signet`,
-				`spec.rules[0].match.any[0].resources.namespaceSelector.matchExpressions[0]: Invalid value: "c, {{ z }}": variables are not evaluated by this version of Signet`}},
+			[]string{`spec.rules[0].match.any[0].resources.annotations[a]: Invalid value: "{{ x }}": policy contains invalid variables: variables cannot be used here`,
+				`spec.rules[0].match.any[0].resources.selector.matchLabels: Invalid value: "b: {{ y }}": policy contains invalid variables: variables cannot be used here`,
+				`spec.rules[0].match.any[0].resources.namespaceSelector.matchExpressions[0]: Invalid value: "c, {{ z }}": policy contains invalid variables: variables cannot be used here`}},
 		"override without action": {strings.Replace(entries(t, `{imageReferences: ["*"]}`), "  rules:", "  validationFailureActionOverrides: [{namespaces: [a]}]\n  rules:", 1),
 			[]string{`spec.validationFailureActionOverrides[0].action: Required value: Audit or Enforce`}},
 	} {
@@ -170,55 +170,6 @@ func clipped(t *testing.T, beginning string) string {
 	full := beginning + strings.ReplaceAll(key(t, "cosign.pub"), "\\n", "\n")
 	full = strings.ReplaceAll(full, "\n", `\n`)
 	return strings.NewReplacer(`"`, `\"`, `\`, `\\`).Replace(full[:most])
-}
-
-// Fields of the contract that this version does not evaluate are refused, never passed over.
-func TestNotEvaluated(t *testing.T) {
-	t.Parallel()
-	base := entries(t, `{imageReferences: ["*"]}`)
-	in := func(old, new string) string {
-		out := strings.Replace(base, old, new, 1)
-		if out == base {
-			t.Fatalf("no %q in the policy", old)
-		}
-		return out
-	}
-	rule := "spec.rules[0]."
-	entry := rule + "verifyImages[0]."
-	for path, text := range map[string]string{
-		rule + "context":       in("    match:", "    context: [{name: a, variable: {value: 1}}]\n    match:"),
-		rule + "preconditions": in("    match:", "    preconditions: {all: []}\n    match:"),
-	} {
-		t.Run(path, func(t *testing.T) {
-			t.Parallel()
-			_, errs := policy.AdmitCluster(cluster(t, text), policy.Options{})
-			if d := cmp.Diff([]string{path + ": Forbidden: not evaluated by this version of Signet"}, texts(errs)); d != "" {
-				t.Error(d)
-			}
-		})
-	}
-	for field, text := range map[string]string{
-		"annotations[a]":                                          `{imageReferences: ["*"], annotations: {a: "{{ x }}"}, attestors: [{entries: [{keys: {publicKeys: $KEY}}]}]}`,
-		"attestors[0].entries[0].annotations[a]":                  attested(`[{entries: [{annotations: {a: "{{ x }}"}, keys: {publicKeys: $KEY}}]}]`),
-		"attestors[0].entries[0].keys.publicKeys":                 attested(`[{entries: [{keys: {publicKeys: "{{ x }}"}}]}]`),
-		"attestors[0].entries[0].keys.rekor.pubkey":               attested(`[{entries: [{keys: {publicKeys: $KEY, rekor: {pubkey: "{{ x }}"}}}]}]`),
-		"attestors[0].entries[0].certificates.cert":               attested(`[{entries: [{certificates: {cert: "{{ x }}"}}]}]`),
-		"attestors[0].entries[0].certificates.certChain":          attested(`[{entries: [{certificates: {certChain: "{{ x }}"}}]}]`),
-		"attestors[0].entries[0].certificates.ctlog.pubkey":       attested(`[{entries: [{certificates: {cert: ` + key(t, "leaf.crt") + `, ctlog: {pubkey: "{{ x }}"}}}]}]`),
-		"attestors[0].entries[0].certificates.ctlog.tsaCertChain": attested(`[{entries: [{certificates: {cert: ` + key(t, "leaf.crt") + `, ctlog: {tsaCertChain: "{{ x }}"}}}]}]`),
-		"attestors[0].entries[0].keyless.roots":                   attested(`[{entries: [{keyless: {roots: "{{ x }}"}}]}]`),
-		"attestors[0].entries[0].keyless.issuer":                  attested(`[{entries: [{keyless: {issuer: "{{ x }}", rekor: {url: "https://r"}}}]}]`),
-		"attestors[0].entries[0].keyless.subject":                 attested(`[{entries: [{keyless: {subject: "{{ x }}", rekor: {url: "https://r"}}}]}]`),
-		"attestors[0].entries[0].keyless.issuerRegExp":            attested(`[{entries: [{keyless: {issuerRegExp: "{{ x }}", rekor: {url: "https://r"}}}]}]`),
-		"attestors[0].entries[0].keyless.subjectRegExp":           attested(`[{entries: [{keyless: {subjectRegExp: "{{ x }}", rekor: {url: "https://r"}}}]}]`),
-		"attestors[0].entries[0].keyless.additionalExtensions[a]": attested(`[{entries: [{keyless: {additionalExtensions: {a: "{{ x }}"}, rekor: {url: "https://r"}}}]}]`),
-	} {
-		_, errs := policy.AdmitCluster(cluster(t, entries(t, text)), policy.Options{})
-		want := entry + field + `: Invalid value: "{{ x }}": variables are not evaluated by this version of Signet`
-		if d := cmp.Diff([]string{want}, texts(errs)); d != "" {
-			t.Error(d)
-		}
-	}
 }
 
 // Nesting has a limit, and what lies at the limit compiles.

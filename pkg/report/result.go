@@ -76,11 +76,19 @@ func severity(s string) reports.PolicySeverity {
 // message is the result's own unless the rule's report properties replace it.
 func message(r *engine.Result, outcome reports.PolicyResult) string {
 	for _, key := range []string{"message", string(outcome) + "Message"} {
-		if m, ok := r.Rule.ReportProperties[key]; ok {
+		if m, ok := added(r)[key]; ok {
 			return text(m)
 		}
 	}
 	return text(r.Message)
+}
+
+// added are the rule's own properties: with variables replaced where that was done, and otherwise those that hold none.
+func added(r *engine.Result) map[string]string {
+	if r.Properties != nil {
+		return r.Properties
+	}
+	return r.Rule.ReportProperties
 }
 
 // replacements are report properties that say something about the message and are no facts of the result.
@@ -92,15 +100,16 @@ const propertiesLimit = 64
 // properties are the rule's, and the facts of the result, which a rule cannot replace.
 func properties(r *engine.Result) map[string]string {
 	out := map[string]string{}
-	names := make([]string, 0, len(r.Rule.ReportProperties))
-	for name := range r.Rule.ReportProperties {
+	rule := added(r)
+	names := make([]string, 0, len(rule))
+	for name := range rule {
 		if !slices.Contains(replacements, name) {
 			names = append(names, name)
 		}
 	}
 	slices.Sort(names)
 	for _, name := range names[:min(len(names), propertiesLimit)] {
-		out[text(name)] = text(r.Rule.ReportProperties[name])
+		out[text(name)] = text(rule[name])
 	}
 	delete(out, "image")
 	delete(out, "digest")

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"path/filepath"
@@ -40,7 +41,8 @@ func TestVectors(t *testing.T) {
 	byRoot := map[string][]*vector{}
 	played := 0
 	for i, v := range list {
-		if stays[v.Name] != "" || v.Final != "" || v.Request.NotReady || v.Request.Timeout != "" || v.Request.User != "" || v.Request.NamespacesDown != "" || len(v.Request.Keys) > 0 || len(v.Registry.Hosts) > 0 || len(v.Registry.Users) > 0 || len(v.Exceptions) > 0 || v.Config != nil {
+		if stays[v.Name] != "" || v.Final != "" || v.Request.NotReady || v.Request.Timeout != "" || v.Request.User != "" || v.Request.NamespacesDown != "" ||
+			len(v.Request.API)+len(v.Request.Globals)+len(v.Request.Keys)+len(v.Registry.Hosts)+len(v.Registry.Users)+len(v.Exceptions) > 0 || v.Config != nil {
 			continue
 		}
 		one := &vector{Vector: v, host: fmt.Sprintf("g%03d.io", i), server: registrytest.New(nil)}
@@ -147,6 +149,9 @@ func (v *vector) play(t *testing.T, u *user) {
 	for name, labels := range v.Request.Namespaces {
 		label(t, u, name, labels)
 	}
+	for name, data := range v.Request.ConfigMaps {
+		configMap(t, u, name, data)
+	}
 	if old != nil {
 		prepare(t, u, old)
 	}
@@ -176,6 +181,32 @@ func (v *vector) play(t *testing.T, u *user) {
 	u.warned()
 	got, err := v.request(t, u, object, old)
 	v.compare(t, want, got, err, u.warned())
+}
+
+// configMap creates a config map, "namespace/name", for as long as the test runs.
+func configMap(t *testing.T, u *user, name string, data map[string]string) {
+	t.Helper()
+	namespace, name, _ := strings.Cut(name, "/")
+	if err := shared.cluster.EnsureNamespace(t.Context(), namespace); err != nil {
+		t.Fatal(err)
+	}
+	m := &unstructured.Unstructured{Object: map[string]any{
+		"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": name, "namespace": namespace},
+	}}
+	values := map[string]any{}
+	for k, v := range data {
+		values[k] = v
+	}
+	m.Object["data"] = values
+	maps := client(u, m)
+	if _, err := maps.Create(t.Context(), m, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := maps.Delete(context.WithoutCancel(t.Context()), name, metav1.DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // apply creates policies, or changes them, until all are enforced or one is refused.

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -28,6 +29,7 @@ import (
 	"github.com/signet-policy/signet/pkg/credentials"
 	"github.com/signet-policy/signet/pkg/engine"
 	"github.com/signet-policy/signet/pkg/image"
+	"github.com/signet-policy/signet/pkg/loader"
 	"github.com/signet-policy/signet/pkg/policy"
 	"github.com/signet-policy/signet/pkg/registry"
 	"github.com/signet-policy/signet/pkg/registry/registrytest"
@@ -241,7 +243,7 @@ func newProcess(t *testing.T, v *vectors.Vector, dir string, server *registrytes
 		Keychains: map[string]authn.Keychain{"default": anonymous{}, "github": anonymous{}},
 	})
 	e := engine.New(engine.Options{Accesses: accesses, Verifier: sigstore.New(source), Notary: notary.New(nil), Store: p.store, Namespaces: &v.Request, Roles: &v.Request, Keys: &v.Request,
-		Parser: func() *image.Parser { return live.Current().Images() }})
+		Parser: func() *image.Parser { return live.Current().Images() }, Loader: newLoader(t, v)})
 	resources := &webhook.Resources{Engine: e, Settings: live, Roles: &v.Request, Record: func(r *webhook.Reviewed) { p.reviewed = append(p.reviewed, r) }}
 	s := webhook.NewServer("", nil, func() error { return nil }, logr.Discard())
 	s.Handle(webhook.MutateFail, false, resources.Review(engine.Mutating, policy.Fail))
@@ -282,6 +284,18 @@ func (p *process) except(t *testing.T, exceptions []string) string {
 		p.store.PutException(compiled)
 	}
 	return ""
+}
+
+// newLoader reads what the vector says is there.
+func newLoader(t *testing.T, v *vectors.Vector) *loader.Loader {
+	api := httptest.NewServer(&v.Request)
+	t.Cleanup(api.Close)
+	base, err := url.Parse(api.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return loader.New(loader.Options{ConfigMaps: &v.Request, Globals: &v.Request,
+		API: &loader.API{Client: api.Client(), Base: base, SystemNamespace: "kyverno"}})
 }
 
 type anonymous struct{}

@@ -24,6 +24,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -35,6 +37,7 @@ import (
 	"golang.org/x/tools/txtar"
 	"sigs.k8s.io/yaml"
 
+	"github.com/signet-policy/signet/pkg/loader"
 	"github.com/signet-policy/signet/pkg/match"
 	"github.com/signet-policy/signet/pkg/reason"
 	"github.com/signet-policy/signet/pkg/verify"
@@ -94,6 +97,48 @@ type Request struct {
 	// exclamation mark behind the reason when nobody could be reached. KeysLater replace them after the warm object.
 	Keys      map[string]string `json:"keys"`
 	KeysLater map[string]string `json:"keysLater"`
+	// ConfigMaps are the config maps that exist, "namespace/name", with their data. All others are not found.
+	ConfigMaps map[string]map[string]string `json:"configMaps"`
+	// API are the answers of the API server by the path and query that is asked for, as JSON. All others are not found.
+	API map[string]string `json:"api"`
+	// Globals are the data of GlobalContextEntries by their name, "name" or "name.projection".
+	Globals map[string]any `json:"globals"`
+}
+
+// ConfigMap is a config map as context entries see it.
+func (r *Request) ConfigMap(_ context.Context, namespace, name string) (map[string]any, error) {
+	found, ok := r.ConfigMaps[namespace+"/"+name]
+	if !ok {
+		return nil, fmt.Errorf("configmaps %q not found", name)
+	}
+	data := make(map[string]any, len(found))
+	for k, v := range found {
+		data[k] = v
+	}
+	return map[string]any{"metadata": map[string]any{"name": name, "namespace": namespace}, "data": data}, nil
+}
+
+// Global is what a GlobalContextEntry keeps.
+func (r *Request) Global(name, projection string) (any, error) {
+	if projection != "" {
+		name += "." + projection
+	}
+	value, ok := r.Globals[name]
+	if !ok {
+		return nil, loader.ErrNoEntry
+	}
+	return value, nil
+}
+
+// ServeHTTP is the API server.
+func (r *Request) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	answer, ok := r.API[req.Method+" "+req.URL.RequestURI()]
+	if !ok {
+		w.WriteHeader(http.StatusNotFound)
+		answer = `{"kind": "Status", "message": "the server could not find the requested resource"}`
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = io.WriteString(w, answer) // a client that went away is not our trouble
 }
 
 // Key is what a reference stands for.

@@ -1,0 +1,130 @@
+package loader
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+)
+
+// Resolver looks host names up. *net.Resolver is one.
+type Resolver interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
+// unmapped is the address that is really meant: IPv4 inside IPv6 as IPv4.
+func unmapped(a netip.Addr) netip.Addr {
+	a = a.Unmap().WithZone("")
+	if !a.Is6() {
+		return a
+	}
+	b := a.As16()
+	switch {
+	case b[0] == 0 && b[1] == 0x64 && b[2] == 0xff && b[3] == 0x9b: // NAT64
+		return netip.AddrFrom4([4]byte(b[12:16]))
+	case b[0] == 0x20 && b[1] == 0x02: // 6to4
+		return netip.AddrFrom4([4]byte(b[2:6]))
+	case [12]byte(b[:12]) == [12]byte{} && !a.IsLoopback() && !a.IsUnspecified(): // the old IPv4-compatible form
+		return netip.AddrFrom4([4]byte(b[12:16]))
+	}
+	return a
+}
+
+// near tells whether an address is one that no service may have: the machine itself, its link, or the metadata service of
+// a cloud. What is there trusts everybody who can reach it.
+func near(a netip.Addr) bool {
+	a = unmapped(a)
+	if a.Is4() && (a.As4()[0] == 0 || a.As4()[0] >= 240) { // "this network" reaches the machine itself; the rest is reserved
+		return true
+	}
+	switch {
+	case a.IsLoopback(), a.IsUnspecified(), a.IsLinkLocalUnicast(), a.IsMulticast(), !a.IsValid():
+		return true
+	}
+	switch a.String() {
+	case "fd00:ec2::254", "100.100.100.200", "168.63.129.16", "fd20:ce::254":
+		return true
+	}
+	return false
+}
+
+// shared are the addresses that carriers share out, which some clusters give to Pods.
+var shared = netip.MustParsePrefix("100.64.0.0/10")
+
+// inside tells whether an address may belong to a cluster: those that are not routed on the internet.
+func inside(a netip.Addr) bool {
+	a = unmapped(a)
+	return a.IsPrivate() || shared.Contains(a)
+}
+
+// destination is where a call may lead.
+type destination struct {
+	// namespace is the only one whose Services may be asked; empty for all.
+	namespace string
+}
+
+// service tells whether a host is that of a Service, and of which namespace: <service>.<namespace>.svc with or without
+// cluster.local. Under any other domain the name could be anybody's.
+func service(host string) (namespace string, ok bool) {
+	name := strings.TrimSuffix(strings.TrimSuffix(strings.ToLower(host), "."), ".cluster.local")
+	parts := strings.Split(name, ".")
+	if len(parts) != 3 || parts[2] != "svc" {
+		return "", false
+	}
+	return parts[1], true
+}
+
+// addresses resolves a host to the addresses that may be asked. All of a name's addresses have to be allowed: one that is
+// not there by accident is there on purpose.
+func (d destination) addresses(ctx context.Context, resolver Resolver, host string) ([]netip.Addr, error) {
+	var found []netip.Addr
+	if a, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
+		found = []netip.Addr{a}
+	} else if found, err = resolver.LookupNetIP(ctx, "ip", host); err != nil {
+		return nil, fmt.Errorf("the name of the service cannot be resolved: %w", err)
+	}
+	namespace, isService := service(host)
+	for _, a := range found {
+		switch {
+		case near(a):
+			return nil, refuse("%s: loopback, link-local and metadata addresses are refused", clip(host))
+		case d.namespace != "" && inside(a) && !(isService && namespace == d.namespace):
+			return nil, refuse("%s: a Policy asks no service of the cluster outside its namespace %s", clip(host), d.namespace)
+		}
+	}
+	if d.namespace != "" && isService && namespace != d.namespace {
+		return nil, refuse("%s: a Policy asks no service of the cluster outside its namespace %s", clip(host), d.namespace)
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("the name of the service has no address")
+	}
+	return found, nil
+}
+
+// dial connects to a host after its name was resolved and its addresses were looked at, so that no name leads around that.
+func (s *services) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	to, ok := ctx.Value(destinationKey{}).(destination)
+	if !ok {
+		return nil, refuse("a connection to nowhere")
+	}
+	found, err := to.addresses(ctx, s.resolver, host)
+	if err != nil {
+		return nil, err
+	}
+	var last error
+	for _, a := range found[:min(len(found), 4)] {
+		conn, err := s.connect(ctx, network, net.JoinHostPort(a.String(), port))
+		if err == nil {
+			return conn, nil
+		}
+		last = err
+	}
+	return nil, last
+}
+
+type destinationKey struct{}

@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+
+	"github.com/signet-policy/signet/pkg/egress"
 )
 
 // Resolver looks host names up. *net.Resolver is one.
@@ -13,40 +15,17 @@ type Resolver interface {
 	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
 
-// unmapped is the address that is really meant: IPv4 inside IPv6 as IPv4.
-func unmapped(a netip.Addr) netip.Addr {
-	a = a.Unmap().WithZone("")
-	if !a.Is6() {
-		return a
-	}
-	b := a.As16()
-	switch {
-	case b[0] == 0 && b[1] == 0x64 && b[2] == 0xff && b[3] == 0x9b: // NAT64
-		return netip.AddrFrom4([4]byte(b[12:16]))
-	case b[0] == 0x20 && b[1] == 0x02: // 6to4
-		return netip.AddrFrom4([4]byte(b[2:6]))
-	case [12]byte(b[:12]) == [12]byte{} && !a.IsLoopback() && !a.IsUnspecified(): // the old IPv4-compatible form
-		return netip.AddrFrom4([4]byte(b[12:16]))
-	}
-	return a
-}
-
 // near tells whether an address is one that no service may have: the machine itself, its link, or the metadata service of
 // a cloud. What is there trusts everybody who can reach it.
 func near(a netip.Addr) bool {
-	a = unmapped(a)
-	if a.Is4() && (a.As4()[0] == 0 || a.As4()[0] >= 240) { // "this network" reaches the machine itself; the rest is reserved
+	a = a.Unmap().WithZone("")
+	if a.Is4() && (a.As4()[0] == 0 || a.As4()[0] >= 240) || !a.IsValid() { // "this network" reaches the machine itself; the rest is reserved
 		return true
 	}
-	switch {
-	case a.IsLoopback(), a.IsUnspecified(), a.IsLinkLocalUnicast(), a.IsMulticast(), !a.IsValid():
-		return true
+	if b := a.As16(); a.Is6() && (b[0] == 0x20 && b[1] == 0x02 || [12]byte(b[:12]) == [12]byte{} && b[12] != 0) {
+		return true // 6to4 and IPv4-compatible addresses carry any other one inside; nobody has them any more
 	}
-	switch a.String() {
-	case "fd00:ec2::254", "100.100.100.200", "168.63.129.16", "fd20:ce::254":
-		return true
-	}
-	return false
+	return egress.Forbidden(a, false)
 }
 
 // shared are the addresses that carriers share out, which some clusters give to Pods.
@@ -54,7 +33,10 @@ var shared = netip.MustParsePrefix("100.64.0.0/10")
 
 // inside tells whether an address may belong to a cluster: those that are not routed on the internet.
 func inside(a netip.Addr) bool {
-	a = unmapped(a)
+	a = a.Unmap().WithZone("")
+	if b := a.As16(); a.Is6() && b[0] == 0 && b[1] == 0x64 && b[2] == 0xff && b[3] == 0x9b { // NAT64
+		a = netip.AddrFrom4([4]byte(b[12:16]))
+	}
 	return a.IsPrivate() || shared.Contains(a)
 }
 

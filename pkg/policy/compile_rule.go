@@ -94,7 +94,7 @@ func (c *compiler) substitutable(in *v1.Rule, i int, text *written, known map[st
 	e := c.entry(entry, path, in.Name, fallback)
 	if deferred != nil {
 		e.Deferred = deferred
-		e.Requirement, e.Conditions = &verify.Requirement{Fingerprint: "deferred"}, nil
+		e.Requirement, e.Conditions = nobody("deferred"), nil
 	}
 	return e
 }

@@ -139,12 +139,17 @@ func at(v any, place []string) any {
 	return v
 }
 
+// nobody is a requirement that no signature satisfies: one of no attestors.
+func nobody(fingerprint string) *verify.Requirement {
+	return &verify.Requirement{Fingerprint: fingerprint, Sets: []verify.Set{{Count: 1}}}
+}
+
 // invalid is the entry as one that no image satisfies.
 func (e *Entry) invalid(why string) *Entry {
 	out := *e
 	out.Deferred, out.Conditions, out.Skip = nil, nil, nil
 	out.Invalid = reason.New(reason.TrustMaterialInvalid, why)
-	out.Requirement = &verify.Requirement{Fingerprint: "invalid"}
+	out.Requirement = nobody("invalid")
 	return &out
 }
 

@@ -68,6 +68,12 @@ func (k *keylessWorld) proofs() map[string]trial {
 		"bundle, Rekor v2, timestamp": {image: "person/bundle-rekor-v2-stamped", keyless: with(stamps)},
 		"legacy, Rekor v1":            {image: "person/legacy-rekor-v1", keyless: with()},
 		"legacy, Rekor v1, timestamp": {image: "person/legacy-rekor-v1-stamped", keyless: with(stamps)},
+
+		"referrer, Rekor v1":       {image: "person/legacy-rekor-v1-referrer", keyless: with()},
+		"referrer, other subject":  {image: "person/legacy-rekor-v1-referrer", keyless: with(map[string]any{"subject": "ops@example.test"}), refused: "subject mismatch"},
+		"fallback, Rekor v1":       {image: "fallback/bundle-rekor-v1", keyless: k.workflow()},
+		"fallback, Rekor v2":       {image: "fallback/bundle-rekor-v2-stamped", keyless: k.workflow()},
+		"fallback, other identity": {image: "fallback/bundle-rekor-v1", keyless: with(), refused: "subject mismatch"},
 	}
 	for _, format := range []string{"bundle", "legacy"} {
 		logged, stamped, other := "person/"+format+"-rekor-v1", "person/"+format+"-stamped", "person/"+format+"-rekor-v1-other"
@@ -100,8 +106,10 @@ func (k *keylessWorld) attestations() map[string]trial {
 		}}}}
 	}
 	const buildType, builder = "buildDefinition.buildType", "runDetails.builder.id"
-	for _, way := range []string{"bundle-rekor-v1", "bundle-rekor-v2-stamped", "legacy-rekor-v1"} {
-		w := "workflow/" + way
+	for _, w := range []string{
+		"workflow/bundle-rekor-v1", "workflow/bundle-rekor-v2-stamped", "workflow/legacy-rekor-v1", "workflow/legacy-rekor-v1-referrer",
+		"fallback/bundle-rekor-v2-stamped",
+	} {
 		maps.Copy(out, map[string]trial{
 			w:                    {image: w, keyless: k.workflow(), attested: asks(provenance, buildType, "https://example.test/build/v1")},
 			w + ", builder":      {image: w, keyless: k.workflow(), attested: asks(provenance, builder, "https://example.test/builder")},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +12,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/signet-policy/signet/pkg/registry/registrytest"
 	"github.com/signet-policy/signet/test/env"
 )
 
@@ -47,8 +49,11 @@ var signed = map[string][]env.Way{
 	"person": {
 		{Log: 1}, {Log: 1, Stamped: true}, {Log: 2, Stamped: true}, {Stamped: true}, {Log: 1, Other: true},
 		{Legacy: true, Log: 1}, {Legacy: true, Log: 1, Stamped: true}, {Legacy: true, Stamped: true}, {Legacy: true, Log: 1, Other: true},
+		{Legacy: true, Log: 1, Referrer: true},
 	},
-	"workflow": {{Log: 1}, {Log: 2, Stamped: true}, {Legacy: true, Log: 1}},
+	"workflow": {{Log: 1}, {Log: 2, Stamped: true}, {Legacy: true, Log: 1}, {Legacy: true, Log: 1, Referrer: true}},
+	// The same in a repository of a registry without the referrers API.
+	"fallback": {{Log: 1}, {Log: 2, Stamped: true}},
 }
 
 func newKeylessWorld(t *testing.T) *keylessWorld {
@@ -75,9 +80,12 @@ func newKeylessWorld(t *testing.T) *keylessWorld {
 			repo := repository(t, name)
 			digest := shared.registry.PushImage(repo, "", nil)
 			k.images[name] = host + "/" + repo + "@" + digest
+			if who == "fallback" {
+				shared.registry.Fault(registrytest.Match{Kind: registrytest.Referrers, Repository: repo}, registrytest.Status(http.StatusNotFound, ""))
+			}
 			g.Go(func() error {
 				token, err := k.People.Mail(person)
-				if who == "workflow" {
+				if who != "person" {
 					token, err = k.Workflows.Workflow("acme/app", "release.yml", "refs/tags/v1.2.3", trigger)
 				}
 				if err != nil {
@@ -91,7 +99,10 @@ func newKeylessWorld(t *testing.T) *keylessWorld {
 				if _, err := signing.Must(ctx, "sign", "--identity-token", token, ref); err != nil {
 					return err
 				}
-				if who == "workflow" {
+				if err := placed(repo, digest, way, who == "fallback"); err != nil {
+					return err
+				}
+				if who != "person" {
 					_, err = signing.Must(ctx, "attest", "--identity-token", token, "--type", "slsaprovenance1", "--predicate", file, ref)
 				}
 				return err
@@ -102,6 +113,21 @@ func newKeylessWorld(t *testing.T) *keylessWorld {
 		t.Fatal(err)
 	}
 	return k
+}
+
+// placed checks that cosign put a signature where the test means it to be.
+func placed(repo, digest string, way env.Way, fallback bool) error {
+	for suffix, want := range map[string]bool{"": fallback, ".sig": way.Legacy && !way.Referrer} {
+		tag := registrytest.FallbackTag(digest) + suffix
+		body, _, err := get(shared.registry.URL() + "/v2/" + repo + "/manifests/" + tag)
+		if err != nil {
+			return err
+		}
+		if (body != nil) != want {
+			return fmt.Errorf("%s: the tag %s is there: %t", way, tag, body != nil)
+		}
+	}
+	return nil
 }
 
 // trial is one image under a policy with one keyless attestor.

@@ -63,6 +63,8 @@ func (s *Sigstore) Cosign(ctx context.Context, dir string, registry *Registry) (
 type Way struct {
 	// Legacy asks for cosign 2's format, whose only log is Rekor v1; else the signature is a bundle.
 	Legacy bool
+	// Referrer attaches cosign 2's format by the referrers API instead of a tag, which is an experiment of cosign's.
+	Referrer bool
 	// Log is the version of Rekor, 1 or 2; zero is none.
 	Log int
 	// Stamped asks the timestamp authority for a timestamp.
@@ -82,6 +84,9 @@ func (w Way) String() string {
 	}
 	if w.Stamped {
 		words = append(words, "stamped")
+	}
+	if w.Referrer {
+		words = append(words, "referrer")
 	}
 	if w.Other {
 		words = append(words, "other")
@@ -104,6 +109,9 @@ func (s *Sigstore) Signing(ctx context.Context, c *Cosign, w Way) (*Cosign, erro
 		vars := []string{
 			"COSIGN_SIGNING_CONFIG=", "COSIGN_USE_SIGNING_CONFIG=false", "COSIGN_NEW_BUNDLE_FORMAT=false",
 			"COSIGN_FULCIO_URL=" + fulcio.URL, "COSIGN_REKOR_URL=" + s.RekorV1.URL, fmt.Sprintf("COSIGN_TLOG_UPLOAD=%t", w.Log == 1),
+		}
+		if w.Referrer {
+			vars = append(vars, "COSIGN_EXPERIMENTAL=1", "COSIGN_REGISTRY_REFERRERS_MODE=oci-1-1")
 		}
 		if w.Stamped {
 			vars = append(vars, "COSIGN_TIMESTAMP_SERVER_URL="+s.TSA.URL)

@@ -32,7 +32,7 @@ verifier and tests of their own (` + "`pkg/verify/notary`" + `).
 %d combinations, each admitted twice, and refused once for every single thing that can be wrong with it: %d refusals, each
 by its own reason.
 
-* **KMS** is a key that a reference named when the policy was loaded: from there on it is a key, and its cases are a key's.
+* **KMS** is a key that the policy names by reference. It is asked for once, when the policy is loaded, and verifies as a key.
 * **Certificate** is ` + "`certificates.cert`" + `, of which only the key counts; **certificate chain** is ` + "`certificates.certChain`" + `.
 * **No log**: the policy has ` + "`rekor.ignoreTlog`" + `. **Rekor v1**, **Rekor v2**: it asks for a log entry. **Timestamp**: it has
   ` + "`rekor.ignoreTlog` and `ctlog.tsaCertChain`" + `. Rekor v2 tells no time, so there a certificate comes with a timestamp as well.
@@ -87,15 +87,19 @@ func page() string {
 	fmt.Fprintf(&b, `
 ## Reasons
 
-In the order in which they are checked. The reason of a refused attestation is always %s; which of these
-it was is in the text. Conditions on predicates are judged after all of this (%s), by the engine, and
-are not part of the matrix.
+In the order in which they are checked. The reason of a refused attestation is %s, but for a key that is
+not there; which of these it was is in the text. Conditions on predicates are judged after all of this
+(%s), by the engine, and are not part of the matrix.
 
 | What is wrong | Reason | Where |
 |---|---|---|
 `, "`"+reason.AttestationMissing+"`", "`"+reason.AttestationConditionFailed+"`")
 	for i := range list {
-		fmt.Fprintf(&b, "| %s | `%s` | %s |\n", list[i].name, list[i].code, where(&list[i]))
+		name := list[i].name
+		if list[i].unknown {
+			name += " (the failure policy decides)"
+		}
+		fmt.Fprintf(&b, "| %s | `%s` | %s |\n", name, list[i].code, where(&list[i]))
 	}
 	return b.String()
 }

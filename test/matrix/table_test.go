@@ -81,6 +81,9 @@ type refusal struct {
 	do func(t testing.TB, w *world, d *deed, a *asked)
 	// absent is set when nothing is attached.
 	absent bool
+	// nothing is set when there is nothing to verify with: an attestation's code is then the signature's. Where the
+	// outcome is unknown, the failure policy decides; all others are violations.
+	nothing, unknown bool
 }
 
 // applies tells whether the combination is one that there can be, and the refusal one of its.
@@ -100,6 +103,14 @@ func only(signers ...string) func(combination) bool {
 func refusals() []refusal {
 	const noTime = "neither a log entry nor a timestamp tells when"
 	return []refusal{
+		{
+			name: "the service cannot be reached", code: reason.TrustMaterialUnavailable, text: "cannot be reached", where: only(kms), nothing: true, unknown: true,
+			do: func(_ testing.TB, _ *world, _ *deed, a *asked) { a.attestor.Reference = silent },
+		},
+		{
+			name: "the service has no such key", code: reason.TrustMaterialUnavailable, text: "no such key", where: only(kms), nothing: true,
+			do: func(_ testing.TB, _ *world, _ *deed, a *asked) { a.attestor.Reference = gone },
+		},
 		{name: "nothing is attached", code: reason.Unsigned, text: "no signatures found", attested: "no attestations found", absent: true},
 		{
 			name: "there is an attestation only", code: reason.Unsigned, text: "no signatures found",
@@ -118,6 +129,10 @@ func refusals() []refusal {
 		{
 			name: "somebody else signed", code: reason.BadSignature, text: "invalid signature", where: only(key, kms),
 			do: func(_ testing.TB, w *world, d *deed, _ *asked) { d.key = w.strangers.key },
+		},
+		{
+			name: "the reference is to another key", code: reason.BadSignature, text: "invalid signature", where: only(kms),
+			do: func(_ testing.TB, _ *world, _ *deed, a *asked) { a.attestor.Reference = stranger },
 		},
 		{
 			name: "somebody else signed, with a certificate of the same authority", code: reason.BadSignature, text: "invalid signature", where: only(certificate),

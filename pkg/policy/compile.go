@@ -277,11 +277,6 @@ func (c *compiler) wildcards(path *field.Path, texts []string) []wildcard.Patter
 	return out
 }
 
-// notYet refuses a field that this version does not evaluate: it is never silently left out of a verdict.
-func (c *compiler) notYet(path *field.Path) {
-	c.errs = append(c.errs, field.Forbidden(path, "not evaluated by this version of Signet"))
-}
-
 // noVariable refuses a text that holds a variable where none can be substituted: what decides whether a rule is about a
 // request is known before there is any data.
 func (c *compiler) noVariable(path *field.Path, s string) {

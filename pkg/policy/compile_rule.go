@@ -10,7 +10,6 @@ import (
 	v1 "github.com/signet-policy/signet/api/v1"
 	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/match"
-	"github.com/signet-policy/signet/pkg/verify"
 )
 
 // rule compiles one authored or generated rule.

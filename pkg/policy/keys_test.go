@@ -84,8 +84,8 @@ func TestRefusedReferences(t *testing.T) {
 		"a file under kms":   {`{kms: "/etc/key.pub"}`, `.kms: Invalid value: "/etc/key.pub": a reference to a key begins with k8s://, awskms://, azurekms://, gcpkms:// or hashivault://`, "="},
 		"two references":     {`{publicKeys: "k8s://team/a\nk8s://team/b"}`, `.publicKeys: Invalid value: "k8s://team/a\nk8s://team/b": a reference to a key is one word; several keys are several entries`, "="},
 		"metadata service":   {`{kms: "awskms://169.254.169.254/alias/a"}`, `.kms: Invalid value: "awskms://169.254.169.254/alias/a": a key is not asked for at a loopback or link-local address`, "="},
-		"variable in a kms":  {`{kms: "awskms:///alias/{{ x }}"}`, `.kms: Invalid value: "awskms:///alias/{{ x }}": variables are not evaluated by this version of Signet`, "="},
-		"variable in a name": {`{secret: {name: "{{ x }}", namespace: team}}`, `.secret.name: Invalid value: "{{ x }}": variables are not evaluated by this version of Signet`, "="},
+		"variable in a kms":  {`{kms: "awskms:///alias/{{ x }}"}`, `.kms: Invalid value: "": policy contains invalid variables: variable substitution failed for rule r: x: Unknown key "x" in path`, "="},
+		"variable in a name": {`{secret: {name: "{{ x }}", namespace: team}}`, `.secret.name: Invalid value: "": policy contains invalid variables: variable substitution failed for rule r: x: Unknown key "x" in path`, "="},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

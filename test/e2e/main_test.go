@@ -108,7 +108,14 @@ func (w *world) start(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		return w.cluster.InstallSignet(gctx)
+		if err := w.cluster.InstallSignet(gctx); err != nil {
+			return err
+		}
+		more, err := env.ReadManifests(filepath.Join("testdata", "reader.yaml"))
+		if err != nil {
+			return err
+		}
+		return w.cluster.Apply(gctx, more...)
 	})
 	g.Go(func() (err error) {
 		hosts := []string{"ghcr.io", "docker.io", "index.docker.io", "registry-1.docker.io", "registry.example.com"}

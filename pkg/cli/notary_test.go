@@ -51,3 +51,16 @@ func TestExplainNotary(t *testing.T) {
 		t.Error(got.stderr)
 	}
 }
+
+// explain without a policy finds Notary signatures too, where there are no others.
+func TestExplainNotaryUnasked(t *testing.T) {
+	t.Parallel()
+	s := stocked(t, "acme/notary-jws", "acme/notary-not")
+	got := call(t, "explain", s.Host()+"/acme/notary-jws:v1")
+	if got.exit != ExitVerified || !strings.Contains(got.stdout, "Notary signature, JWS") || !strings.Contains(got.stdout, "CN=Notary Signer") {
+		t.Errorf("exit %d\n%s%s", got.exit, got.stdout, got.stderr)
+	}
+	if got = call(t, "explain", s.Host()+"/acme/notary-not:v1"); strings.Contains(got.stdout, "Notary signature") {
+		t.Errorf("%s", got.stdout)
+	}
+}

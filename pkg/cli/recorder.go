@@ -44,6 +44,11 @@ type found struct {
 	err      error
 }
 
+// empty tells whether a place answered that it holds nothing.
+func (f *found) empty() bool {
+	return f.err == nil && f.attached != nil && len(f.attached.Artifacts)+len(f.attached.Problems) == 0 && !f.attached.Truncated
+}
+
 // trial is one candidate before one attestor.
 type trial struct {
 	attestor   *verify.Attestor

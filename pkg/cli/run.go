@@ -160,6 +160,13 @@ func (j *judgement) look(ctx context.Context) {
 		j.problem = reason.Of(err)
 		return
 	}
+	if len(attached.Artifacts) == 0 {
+		// It may be signed in the other way.
+		if _, err := j.seen.Referrers(ctx, img, []string{image.NotarySignature}); err != nil {
+			j.problem = reason.Of(err)
+			return
+		}
+	}
 	if j.flags.ref.RawDigest() != "" && len(attached.Artifacts) == 0 && len(attached.Problems) == 0 {
 		// Nobody has asked for the image itself yet.
 		if err := j.seen.Exists(ctx, img); err != nil {

@@ -116,8 +116,8 @@ func sampleCases() map[string][]sampleCase {
 }
 
 // elsewhere are the samples that other tests exercise: those about keyless signers TestKeylessSamples, and those about Notary
-// signatures, which cosign does not make, the tests of the command line.
-var elsewhere = []string{"keyless-github-workflow.yaml", "slsa-provenance.yaml", "notary-signatures.yaml"}
+// signatures, which cosign does not make, the tests of the command line and of the vectors.
+var elsewhere = []string{"keyless-github-workflow.yaml", "slsa-provenance.yaml", "notary-signatures.yaml", "notary-sbom.yaml"}
 
 // sampleKey and sampleChain are what the author of a policy replaces in a sample.
 var (

@@ -17,6 +17,8 @@ import (
 	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/reason"
 	"github.com/signet-policy/signet/pkg/registry"
+	"github.com/signet-policy/signet/pkg/verify"
+	"github.com/signet-policy/signet/pkg/verify/notary"
 )
 
 // status answers what an authority says about its certificates, by OCSP below /ocsp and by a list at /crl.
@@ -147,6 +149,25 @@ func TestT058StrangersAskNobody(t *testing.T) {
 	_, err := s.signed(http.DefaultClient, newAuthority(t, "Other").cert)
 	wantCode(t, err, reason.CertificateUntrusted, "not produced by a trusted signer")
 	if n := answers.lists.Load(); n != 0 {
+		t.Errorf("%d requests", n)
+	}
+}
+
+// A list is fetched once for all signatures by the same authority, not once for each.
+func TestListsAreKept(t *testing.T) {
+	t.Parallel()
+	s, ca := newScene(t), newAuthority(t, "Root")
+	answers := newStatus(t, ca)
+	one := ca.signer(image.NotaryEnvelopeCOSE, func(c *x509.Certificate) { c.CRLDistributionPoints = []string{answers.URL + "/crl"} })
+	s.attach(one.form, one.sign(s.img, nil))
+	v := notary.New(&http.Client{Timeout: 5 * time.Second})
+	req := &verify.Requirement{Notary: true, Sets: []verify.Set{set(ca.cert)}}
+	for range 3 {
+		if _, err := verify.Evaluate(t.Context(), v, referrers{s.client, []string{image.NotarySignature}}, s.pinned, req); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := answers.lists.Load(); n != 1 {
 		t.Errorf("%d requests", n)
 	}
 }

@@ -32,7 +32,7 @@ verifier and tests of their own (` + "`pkg/verify/notary`" + `).
 %d combinations, each admitted twice, and refused once for every single thing that can be wrong with it: %d refusals, each
 by its own reason.
 
-* **KMS** is a key that the policy names by reference. It is asked for once, when the policy is loaded, and verifies as a key.
+* **KMS** is a key that the policy names by reference. It is had before the image is judged, and verifies as a key.
 * **Certificate** is ` + "`certificates.cert`" + `, of which only the key counts; **certificate chain** is ` + "`certificates.certChain`" + `.
 * **No log**: the policy has ` + "`rekor.ignoreTlog`" + `. **Rekor v1**, **Rekor v2**: it asks for a log entry. **Timestamp**: it has
   ` + "`rekor.ignoreTlog` and `ctlog.tsaCertChain`" + `. Rekor v2 tells no time, so there a certificate comes with a timestamp as well.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -16,6 +17,7 @@ import (
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
 
 	"github.com/signet-policy/signet/pkg/reason"
 	"github.com/signet-policy/signet/pkg/verify"
@@ -60,7 +62,9 @@ func (k *KeySecrets) Follow(ctx context.Context, ref verify.Reference, report fu
 			return w, err
 		},
 	}
-	cache.NewReflectorWithOptions(lw, &corev1.Secret{}, s, cache.ReflectorOptions{Name: "key " + string(ref)}).RunWithContext(ctx)
+	// Its own complaints, one for every try, say no more than what is reported here.
+	silent := klog.NewContext(ctx, logr.Discard())
+	cache.NewReflectorWithOptions(lw, &corev1.Secret{}, s, cache.ReflectorOptions{Name: "key " + string(ref)}).RunWithContext(silent)
 }
 
 // keySecret is the store of a reflector of one Secret. It keeps whether there was a key.

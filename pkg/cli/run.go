@@ -7,6 +7,8 @@ import (
 
 	"github.com/signet-policy/signet/pkg/engine"
 	"github.com/signet-policy/signet/pkg/image"
+	"github.com/signet-policy/signet/pkg/keyring"
+	"github.com/signet-policy/signet/pkg/keyring/kms"
 	"github.com/signet-policy/signet/pkg/loader"
 	"github.com/signet-policy/signet/pkg/match"
 	"github.com/signet-policy/signet/pkg/policy"
@@ -37,7 +39,8 @@ func run(ctx context.Context, f *flags, version string) (*Report, []string, erro
 	}
 	j := &judgement{flags: f, seen: seen, namespace: namespace, policies: l.policies}
 	if len(l.policies) > 0 {
-		bindKeys(ctx, f.timeout, l.policies)
+		j.keys = &keys{services: &keyring.Services{Open: kms.Open}}
+		j.keys.bind(ctx, f.timeout, l.policies)
 		if err := j.judge(ctx); err != nil {
 			return nil, l.warnings, err
 		}
@@ -78,6 +81,7 @@ type judgement struct {
 	seen      *recorder
 	namespace string
 	policies  []*policy.Policy
+	keys      *keys
 	results   []engine.Result
 	// problem is why nothing could be looked at although no rule said so.
 	problem *reason.Error
@@ -92,7 +96,7 @@ func (j *judgement) judge(ctx context.Context) error {
 	}
 	store.Sync()
 	review := engine.New(engine.Options{
-		Registry: j.seen, Verifier: j.seen, Notary: notaryRecorder{j.seen}, Store: store, CacheDisabled: true, Timeout: j.flags.timeout + engineMargin,
+		Registry: j.seen, Verifier: j.seen, Notary: notaryRecorder{j.seen}, Store: store, Keys: j.keys, CacheDisabled: true, Timeout: j.flags.timeout + engineMargin,
 		Loader: loader.New(loader.Options{}),
 	})
 	name := j.flags.image
@@ -116,11 +120,12 @@ func (j *judgement) judge(ctx context.Context) error {
 	return nil
 }
 
-// add keeps the worse of a rule's results in the two phases, and the first of equal ones.
+// add keeps the worse of a rule's results in the two phases, and the first of equal ones. What could not be checked in the
+// first phase stays so: that the digest was not written into the object then follows from it.
 func (j *judgement) add(r *engine.Result) {
 	for i := range j.results {
 		if before := &j.results[i]; before.Rule == r.Rule {
-			if r.Status > before.Status {
+			if r.Status > before.Status && before.Status != engine.Error {
 				*before = *r
 			}
 			return

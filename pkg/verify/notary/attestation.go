@@ -15,7 +15,7 @@ import (
 type attestation struct {
 	kind      string
 	predicate []byte
-	// signatures are the good ones, for whomever; rejected says why the others are not.
+	// signatures are those that can be read; rejected says why the others cannot.
 	signatures []*signed
 	rejected   []error
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/veraison/go-cose"
 
@@ -108,4 +109,19 @@ func certificate(der []byte) (*x509.Certificate, error) {
 		return nil, reason.New(reason.CertificateUntrusted, shown(err))
 	}
 	return c, nil
+}
+
+// trusted tells whether a chain holds a certificate of the store that leads down to the signer. The links are followed from
+// there, so that no key is used that nobody trusted vouches for.
+func trusted(chain, store []*x509.Certificate) error {
+	anchor := slices.IndexFunc(chain, func(c *x509.Certificate) bool { return slices.ContainsFunc(store, c.Equal) })
+	if anchor < 0 {
+		return reason.New(reason.CertificateUntrusted, "the signature is not produced by a trusted signer: its certificate chain holds none of the given certificates")
+	}
+	for i := anchor; i > 0; i-- {
+		if err := chain[i-1].CheckSignatureFrom(chain[i]); err != nil {
+			return reason.New(reason.CertificateUntrusted, fmt.Sprintf("the signature is not produced by a trusted signer: certificate %d of the chain is not issued by the next one", i))
+		}
+	}
+	return nil
 }

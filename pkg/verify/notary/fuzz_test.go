@@ -75,11 +75,14 @@ func fuzz(f *testing.F, mediaType string) {
 				}
 			}
 		} else {
-			if n := len(s.content.SignerInfo.CertificateChain); n == 0 || n > maxCertificates {
+			if n := len(s.chain); n == 0 || n > maxCertificates {
 				t.Errorf("%d certificates", n)
 			}
 			c := verify.Candidate{Artifact: a, Signature: true, Parsed: s}
 			attestor := &verify.Attestor{Certificates: &verify.Certificates{Roots: []*x509.Certificate{stranger}}}
+			if got, err := s.verified(); err == nil && got.mismatch == nil {
+				t.Error("it is for an image that nobody signed")
+			}
 			if got, err := v.Verify(t.Context(), image.Pinned{}, &c, attestor); err == nil || got != nil {
 				t.Errorf("accepted: %v", got)
 			}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"unicode"
 
 	"github.com/notaryproject/notation-core-go/signature"
@@ -27,17 +28,26 @@ const (
 	maxDepth = 64
 )
 
-// signed is a signature that is good for the certificate that it carries.
+// signed is a signature that was read. Nothing of it is verified before its chain is known to lead to somebody who is
+// trusted, so that strangers' signatures cost no computation by keys of their choice.
 type signed struct {
 	mediaType string
-	content   *signature.EnvelopeContent
-	// mismatch is set when it is good for another manifest.
+	chain     []*x509.Certificate
+	// verified verifies the envelope by the certificate that it carries, once.
+	verified func() (*content, error)
+}
+
+// content is what an envelope holds whose signature is good for the certificate that it carries.
+type content struct {
+	payload []byte
+	info    *signature.SignerInfo
+	// mismatch is set when it is about another manifest.
 	mismatch *reason.Error
 }
 
-func (s *signed) leaf() *x509.Certificate { return s.content.SignerInfo.CertificateChain[0] }
+func (s *signed) leaf() *x509.Certificate { return s.chain[0] }
 
-// open reads an envelope and checks what is the same for every attestor: its form, its signature, and its chain.
+// open reads an envelope within bounds.
 func open(a *image.Artifact) (s *signed, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -55,25 +65,33 @@ func open(a *image.Artifact) (s *signed, err error) {
 	if err != nil {
 		return nil, malformed(err)
 	}
-	content, err := envelope.Verify()
+	subject := a.Subject
+	return &signed{mediaType: a.MediaType, chain: chain, verified: sync.OnceValues(func() (*content, error) {
+		return verifyEnvelope(envelope, chain, subject)
+	})}, nil
+}
+
+// verifyEnvelope checks what is the same for every attestor: the signature, the form of the chain, what is signed.
+func verifyEnvelope(envelope signature.Envelope, chain []*x509.Certificate, subject image.Descriptor) (*content, error) {
+	got, err := envelope.Verify()
 	if err != nil {
 		return nil, unverified(err, chain)
 	}
-	if !slices.EqualFunc(content.SignerInfo.CertificateChain, chain, (*x509.Certificate).Equal) {
+	if !slices.EqualFunc(got.SignerInfo.CertificateChain, chain, (*x509.Certificate).Equal) {
 		return nil, reason.New(reason.BadSignature, "malformed signature: its certificates can be read in two ways")
 	}
-	if err := evaluated(&content.SignerInfo); err != nil {
+	if err := evaluated(&got.SignerInfo); err != nil {
 		return nil, err
 	}
-	s = &signed{mediaType: a.MediaType, content: content}
-	target, err := readTarget(&content.Payload)
+	target, err := readTarget(&got.Payload)
 	if err != nil {
 		return nil, malformed(err)
 	}
-	if target != a.Subject {
-		s.mismatch = reason.New(reason.DigestMismatch, "the signature is for another artifact: digest, size or media type differ")
+	out := &content{payload: got.Payload.Content, info: &got.SignerInfo}
+	if target != subject {
+		out.mismatch = reason.New(reason.DigestMismatch, "the signature is for another artifact: digest, size or media type differ")
 	}
-	return s, nil
+	return out, nil
 }
 
 func parse(mediaType string, payload []byte) (signature.Envelope, error) {

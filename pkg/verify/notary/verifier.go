@@ -68,8 +68,7 @@ func candidate(img image.Pinned, a *image.Artifact) verify.Candidate {
 	return c
 }
 
-// Verify checks, in this order: digest, trust store, expiry, validity, revocation. That the signature is good for the
-// certificate that it carries, and the chain fit for code signing, was checked when the candidate was opened.
+// Verify checks, in this order: trust store, signature, form of the chain, digest, expiry, validity, revocation.
 func (v *Verifier) Verify(ctx context.Context, _ image.Pinned, c *verify.Candidate, a *verify.Attestor) (result *verify.Signature, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -99,24 +98,27 @@ func (v *Verifier) Verify(ctx context.Context, _ image.Pinned, c *verify.Candida
 
 // signature verifies one signature against a trust store.
 func (v *Verifier) signature(ctx context.Context, s *signed, store []*x509.Certificate) (*verify.Signature, error) {
-	if s.mismatch != nil {
-		return nil, s.mismatch
+	if err := trusted(s.chain, store); err != nil {
+		return nil, err
 	}
-	info := &s.content.SignerInfo
-	if scheme := info.SignedAttributes.SigningScheme; scheme != signature.SigningSchemeX509 {
+	got, err := s.verified()
+	switch {
+	case err != nil:
+		return nil, err
+	case got.mismatch != nil:
+		return nil, got.mismatch
+	}
+	if scheme := got.info.SignedAttributes.SigningScheme; scheme != signature.SigningSchemeX509 {
 		return nil, reason.New(reason.CertificateUntrusted, fmt.Sprintf("the signing scheme is %.60q, for which there is no trust store", scheme))
 	}
-	if _, err := signature.VerifyAuthenticity(info, store); err != nil {
-		return nil, reason.New(reason.CertificateUntrusted, "the signature is not produced by a trusted signer: its certificate chain holds none of the given certificates")
-	}
-	until, err := v.times(info)
+	until, err := v.times(got.info)
 	if err != nil {
 		return nil, err
 	}
-	if err := v.revocation.check(ctx, info.CertificateChain); err != nil {
+	if err := v.revocation.check(ctx, s.chain); err != nil {
 		return nil, err
 	}
-	return &verify.Signature{Payload: s.content.Payload.Content, Until: until}, nil
+	return &verify.Signature{Payload: got.payload, Until: until}, nil
 }
 
 // times checks that neither the signature nor its chain is outside of its time, and returns when the first of them will be.

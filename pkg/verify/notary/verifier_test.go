@@ -123,6 +123,12 @@ func TestSignatures(t *testing.T) {
 				})
 			}, code: reason.BadSignature, text: "does not verify with the certificate that it carries",
 		},
+		"T-071 broken signature of a stranger, who costs no computation": {
+			envelope: func(w *world) []byte {
+				one, two := newAuthority(w.t, "One").signer(w.form, nil), newAuthority(w.t, "Two").signer(w.form, nil)
+				return carrying(w.t, w.form, one.sign(w.img, nil), two.chain...)
+			}, code: reason.CertificateUntrusted, text: "its certificate chain holds none of the given certificates",
+		},
 		"other key's certificate": {
 			envelope: func(w *world) []byte {
 				s := w.ca.signer(w.form, nil)
@@ -133,13 +139,13 @@ func TestSignatures(t *testing.T) {
 			envelope: func(w *world) []byte {
 				s := newAuthority(w.t, "Root").signer(w.form, nil)
 				return carrying(w.t, w.form, s.sign(w.img, nil), s.chain[0], w.ca.cert)
-			}, code: reason.CertificateUntrusted, text: "unfit for code signing",
+			}, code: reason.CertificateUntrusted, text: "certificate 1 of the chain is not issued by the next one",
 		},
 		"chain with a stranger behind": {
 			envelope: func(w *world) []byte {
 				s := newAuthority(w.t, "Other").signer(w.form, nil)
 				return carrying(w.t, w.form, s.sign(w.img, nil), s.chain[0], s.chain[1], w.ca.cert)
-			}, code: reason.CertificateUntrusted, text: "unfit for code signing",
+			}, code: reason.CertificateUntrusted, text: "certificate 2 of the chain is not issued by the next one",
 		},
 		"not for code signing": {
 			envelope: func(w *world) []byte {
@@ -160,7 +166,7 @@ func TestSignatures(t *testing.T) {
 			envelope: func(w *world) []byte {
 				s := w.ca.signer(w.form, nil)
 				return carrying(w.t, w.form, s.sign(w.img, nil), s.chain[0])
-			}, code: reason.CertificateUntrusted, text: "unfit for code signing",
+			}, code: reason.CertificateUntrusted, text: "its certificate chain holds none of the given certificates",
 		},
 		"self-signed leaf of a stranger": {
 			envelope: func(w *world) []byte { return selfSigned(w.t, w.form).sign(w.img, nil) },

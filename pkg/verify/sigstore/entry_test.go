@@ -243,3 +243,44 @@ func unbase64(t testing.TB, text string) []byte {
 	}
 	return b
 }
+
+// TestA28UnsignedTime has entries that are in the log beyond doubt, and say when they were made without the log's word
+// for it: they prove that the signature was logged, and no time.
+func TestA28UnsignedTime(t *testing.T) {
+	t.Parallel()
+	img, p := testImage(t), newPKI(t, nil)
+	inPast := p.now.Add(-570 * time.Minute)
+	expired := func(c *x509.Certificate) { c.NotBefore, c.NotAfter = p.now.Add(-10*time.Hour), p.now.Add(-9*time.Hour) }
+	for name, tc := range map[string]struct {
+		change  func(*x509.Certificate)
+		claimed time.Time
+		ignore  bool
+		code    reason.Code
+	}{
+		"expired, a time within is claimed":           {expired, inPast, false, reason.TimestampMissing},
+		"valid, now is claimed":                       {nil, p.now, false, reason.TimestampMissing},
+		"no log wanted, expired, a time is claimed":   {expired, inPast, true, reason.CertificateExpired},
+		"no log wanted, valid, another is claimed":    {nil, inPast, true, ""},
+		"no log wanted, valid, the far future is too": {nil, p.now.AddDate(100, 0, 0), true, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cert, key := p.leaf(t, tc.change, p.ct)
+			a := p.bundle(t, img, made{cert: cert, key: key})
+			b := decode(t, a.Payload)
+			sealed := b["dsseEnvelope"].(map[string]any)
+			text := unbase64(t, sealed["payload"].(string))
+			sig := unbase64(t, at(sealed, "signatures")["sig"].(string))
+			e := p.includedEntry(t, "log.example.test - 1234567890", "log.example.test", "dsse", "0.0.1", dsseBody(sha256.Sum256(text), sig, pemOf(cert)))
+			e["integratedTime"] = fmt.Sprint(tc.claimed.Unix())
+			at(b, "verificationMaterial")["tlogEntries"] = []any{e}
+			b["mediaType"] = "application/vnd.dev.sigstore.bundle+json;version=0.2"
+			a.Payload = encode(t, b)
+			attestor := keyless(t, verify.IdentityText{Subject: devSubject})
+			attestor.IgnoreLog = tc.ignore
+			if got, err := verdict(t, sigstore.NewAt(p.trust(t), p.now), img, attestor, false, a); got != tc.code {
+				t.Errorf("%q, want %q: %v", got, tc.code, err)
+			}
+		})
+	}
+}

@@ -66,11 +66,12 @@ const (
 // signed is an opened candidate of any format: what was signed, the signature, and the proofs that came with it.
 type signed struct {
 	claims *claims
-	// payload is what the signature is about, as it arrived; message is what exactly was signed. Where only the SHA-256
-	// of the message is known (a signature over the image's manifest), digest is set and message is nil.
+	// payload is what the signature is about, as it arrived; prefix and message are what exactly was signed. Where only
+	// the SHA-256 of the message is known (a signature over the image's manifest), digest is set and message is nil.
 	payload, message, digest []byte
+	prefix                   []byte
 	signature                []byte
-	envelope                 *dsse.Envelope
+	enveloped                bool // in DSSE
 	certificate              *x509.Certificate
 	// certified is what certificate says, and intermediates opens the certificates that came with it.
 	certified     *verify.Certified
@@ -177,13 +178,9 @@ func openEnvelope(img image.Pinned, a *image.Artifact) (*signed, error) {
 		return nil, err
 	}
 	payloadType, _ := text(top["payloadType"])
-	encoded, ok := text(top["payload"])
+	payload, ok := decoded(top["payload"])
 	if !ok {
-		return nil, errors.New("the envelope has no payload")
-	}
-	payload, err := base64.StdEncoding.DecodeString(encoded)
-	if err != nil {
-		return nil, errors.New("the envelope's payload is not base64")
+		return nil, errors.New("the envelope has no payload in base64")
 	}
 	var list []json.RawMessage
 	if err := json.Unmarshal(top["signatures"], &list); err != nil || len(list) != 1 {
@@ -221,11 +218,8 @@ func fromEnvelope(img image.Pinned, payloadType string, payload, signature []byt
 		return nil, err
 	}
 	return &signed{
-		claims: c, payload: payload, message: dsse.PAE(payloadType, payload), signature: signature, stamped: signature,
-		envelope: &dsse.Envelope{
-			PayloadType: payloadType, Payload: base64.StdEncoding.EncodeToString(payload),
-			Signatures: []dsse.Signature{{Sig: base64.StdEncoding.EncodeToString(signature)}},
-		},
+		claims: c, payload: payload, message: payload, signature: signature, stamped: signature,
+		prefix: fmt.Appendf(nil, "DSSEv1 %d %s %d ", len(payloadType), payloadType, len(payload)), enveloped: true,
 	}, nil
 }
 
@@ -345,8 +339,11 @@ func fromBundle(img image.Pinned, b *bundle.Bundle) (*signed, error) {
 
 // content is the signature in the library's terms, for comparing it with a log entry.
 func (s *signed) content(digest []byte, algorithm string) sgverify.SignatureContent {
-	if s.envelope != nil {
-		return &bundle.Envelope{Envelope: s.envelope}
+	if s.enveloped {
+		return &bundle.Envelope{Envelope: &dsse.Envelope{
+			PayloadType: statementType, Payload: base64.StdEncoding.EncodeToString(s.payload),
+			Signatures: []dsse.Signature{{Sig: base64.StdEncoding.EncodeToString(s.signature)}},
+		}}
 	}
 	return bundle.NewMessageSignature(digest, algorithm, s.signature)
 }

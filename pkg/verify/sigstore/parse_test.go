@@ -80,9 +80,18 @@ func FuzzCheckJSON(f *testing.F) {
 		if err != nil && json.Unmarshal(b, &v) == nil {
 			return // stricter is what it is for
 		}
-		if err == nil {
-			if _, err := object(trim(b), "critical"); err == nil && trim(b)[0] != '{' {
-				t.Errorf("%q taken for an object", b)
+		if err != nil {
+			return
+		}
+		fields, err := object(trim(b))
+		var want map[string]json.RawMessage
+		isObject := len(trim(b)) > 0 && trim(b)[0] == '{'
+		if (err == nil) != isObject || isObject && json.Unmarshal(b, &want) != nil || len(fields) != len(want) {
+			t.Fatalf("%q: %d fields of %d, %v", b, len(fields), len(want), err)
+		}
+		for name, raw := range want {
+			if got, ok := fields[name]; !ok || string(got) != string(raw) {
+				t.Errorf("%q: %q is %q", b, name, got)
 			}
 		}
 	})

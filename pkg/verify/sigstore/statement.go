@@ -1,6 +1,7 @@
 package sigstore
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,7 +18,7 @@ func (s *signed) statement() (*verify.Statement, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &verify.Statement{Predicate: top["predicate"]}
+	out := &verify.Statement{Predicate: bytes.Clone(top["predicate"])} // who remembers it does not remember the whole payload
 	out.Type, _ = text(top["predicateType"])
 	fields, err := object(top["predicate"])
 	if err != nil {

@@ -1,6 +1,8 @@
 package sigstore
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -65,7 +67,7 @@ func (s *scanner) value(depth int) error {
 	case c == '[':
 		return s.array(depth)
 	case c == '"':
-		_, err := s.text()
+		_, err := s.text(false)
 		return err
 	case c == '-' || c >= '0' && c <= '9':
 		return s.number()
@@ -98,7 +100,7 @@ func (s *scanner) object(depth int) error {
 		if s.next() != '"' {
 			return errJSON
 		}
-		name, err := s.text()
+		name, err := s.text(true)
 		if err != nil {
 			return err
 		}
@@ -149,14 +151,19 @@ func (s *scanner) array(depth int) error {
 	}
 }
 
-// text passes a string and returns what it means.
-func (s *scanner) text() (string, error) {
+// text passes a string and returns what it means, if that is wanted: long ones are not copied for nothing.
+func (s *scanner) text(wanted bool) (string, error) {
 	start, escaped := s.i, false
 	for s.i++; s.i < len(s.b); s.i++ {
 		switch c := s.b[s.i]; {
 		case c == '"':
 			s.i++
-			if !escaped {
+			switch {
+			case !wanted && escaped && !json.Valid(s.b[start:s.i]):
+				return "", errJSON
+			case !wanted:
+				return "", nil
+			case !escaped:
 				return string(s.b[start+1 : s.i-1]), nil
 			}
 			var t string
@@ -214,17 +221,19 @@ func (n *names) add(name string) bool {
 	return true
 }
 
-// object splits a JSON object that checkJSON accepted into its fields, by their exact names. A name that differs from a
-// known one in case alone is an error: other readers would take it for the known one.
+// object splits a JSON object that checkJSON accepted into its fields, by their exact names; they are parts of raw. A name
+// that differs from a known one in case alone is an error: other readers would take it for the known one.
 func object(raw json.RawMessage, known ...string) (map[string]json.RawMessage, error) {
 	if len(raw) == 0 || raw[0] != '{' {
 		return nil, errors.New("not a JSON object")
 	}
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &fields); err != nil {
-		return nil, errJSON
-	}
-	for name := range fields {
+	fields := map[string]json.RawMessage{}
+	s := scanner{b: raw, i: 1}
+	for c := s.next(); c != '}'; c = s.next() {
+		name, err := s.field(fields)
+		if err != nil {
+			return nil, err
+		}
 		for _, k := range known {
 			if name != k && strings.EqualFold(name, k) {
 				return nil, fmt.Errorf("the name %.40q is a variant of %q", name, k)
@@ -234,12 +243,55 @@ func object(raw json.RawMessage, known ...string) (map[string]json.RawMessage, e
 	return fields, nil
 }
 
+// field passes one field of an object, and the comma behind it.
+func (s *scanner) field(fields map[string]json.RawMessage) (name string, err error) {
+	if s.next() != '"' {
+		return "", errJSON
+	}
+	if name, err = s.text(true); err != nil || s.next() != ':' {
+		return "", errJSON
+	}
+	s.i++
+	s.blank()
+	start := s.i
+	if err := s.value(1); err != nil {
+		return "", err
+	}
+	fields[name] = json.RawMessage(s.b[start:s.i:s.i])
+	switch s.next() {
+	case ',':
+		s.i++
+	case '}':
+	default:
+		return "", errJSON
+	}
+	return name, nil
+}
+
 // text reads a JSON string; ok is false for every other value and for none.
 func text(raw json.RawMessage) (s string, ok bool) {
 	if len(raw) == 0 || raw[0] != '"' {
 		return "", false
 	}
 	return s, json.Unmarshal(raw, &s) == nil
+}
+
+// decoded reads a JSON string of base64; ok is false for every other value and for none.
+func decoded(raw json.RawMessage) (b []byte, ok bool) {
+	if len(raw) < 2 || raw[0] != '"' {
+		return nil, false
+	}
+	encoded := []byte(raw[1 : len(raw)-1])
+	if bytes.IndexByte(encoded, '\\') >= 0 {
+		s, ok := text(raw)
+		if !ok {
+			return nil, false
+		}
+		encoded = []byte(s)
+	}
+	b = make([]byte, base64.StdEncoding.DecodedLen(len(encoded)))
+	n, err := base64.StdEncoding.Decode(b, encoded)
+	return b[:n], err == nil
 }
 
 // texts are the string values of an object. An absent or null object has none.

@@ -15,6 +15,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
@@ -241,7 +242,7 @@ func newChecker(key crypto.PublicKey, hash crypto.Hash) (*checker, error) {
 // signature verifies the signature over the message, or over its digest where only that is known.
 func (c *checker) signature(s *signed) error {
 	if s.message != nil {
-		return c.verifier.VerifySignature(bytes.NewReader(s.signature), bytes.NewReader(s.message))
+		return c.verifier.VerifySignature(bytes.NewReader(s.signature), io.MultiReader(bytes.NewReader(s.prefix), bytes.NewReader(s.message)))
 	}
 	if _, ok := c.key.(ed25519.PublicKey); ok {
 		return errors.New("an Ed25519 key cannot verify a signature over the manifest by its digest alone")
@@ -258,6 +259,7 @@ func (c *checker) digest(s *signed) []byte {
 		return s.digest
 	}
 	h := c.hash.New()
+	h.Write(s.prefix)
 	h.Write(s.message)
 	return h.Sum(nil)
 }

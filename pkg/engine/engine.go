@@ -13,6 +13,7 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/signet-policy/signet/pkg/budget"
 	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/match"
 	"github.com/signet-policy/signet/pkg/plan"
@@ -73,6 +74,7 @@ type Engine struct {
 	images  *image.Parser
 	proofs  *proofs
 	flights singleflight.Group
+	memory  *budget.Budget
 	bound   *lru.Cache[string, *verify.Requirement]
 }
 
@@ -87,7 +89,7 @@ func New(opts Options) *Engine {
 	if opts.Timeout <= 0 {
 		opts.Timeout = 10 * time.Second
 	}
-	e := &Engine{opts: opts, images: image.NewParser(opts.Images), bound: newBound()}
+	e := &Engine{opts: opts, images: image.NewParser(opts.Images), bound: newBound(), memory: budget.New(maxHeld)}
 	if !opts.CacheDisabled {
 		e.proofs = newProofs(opts.CacheSize, opts.CacheTTL)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/signet-policy/signet/pkg/budget"
 	"github.com/signet-policy/signet/pkg/extract"
 	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/plan"
@@ -22,13 +23,16 @@ import (
 // has limits of its own, per host.
 const parallel = 32
 
+// maxHeld is how much of what registries send is held at once, in bytes, by all requests together. Small things are not
+// counted; opening large ones takes about as much again.
+const maxHeld = 64 << 20
+
 // review is one request on its way through the engine.
 type review struct {
 	engine *Engine
 	req    *Request
 	plan   *plan.Plan
 	images []resolved // by plan.Image.Index
-	fetch  once[*image.Attached]
 	tags   tags
 	// prepared is what is known of each rule before its entries judge; nil for a rule that prepares nothing.
 	prepared []*prepared
@@ -187,14 +191,19 @@ func (r *review) image(ctx context.Context, i int, accesses []*Opened, jobs []jo
 	for k := range all {
 		all[k] = k
 	}
-	each(all, func(k int) { verdicts[k] = r.judge(ctx, out, &jobs[k]) })
+	// What is attached is held for as long as this image is worked on, and no longer.
+	share := r.engine.memory.Share()
+	defer share.Release()
+	ctx = budget.With(ctx, share)
+	fetch := &memo{}
+	each(all, func(k int) { verdicts[k] = r.judge(ctx, out, fetch, &jobs[k]) })
 	for k, j := range jobs {
 		out.verdicts[j.key] = verdicts[k]
 	}
 }
 
 // judge gives the verdict of one requirement.
-func (r *review) judge(ctx context.Context, img *resolved, j *job) (v verdict) {
+func (r *review) judge(ctx context.Context, img *resolved, fetch *memo, j *job) (v verdict) {
 	defer recovered(&v.err)
 	e := r.engine
 	if cause := img.failed[j.access.ID]; cause != nil {
@@ -205,17 +214,17 @@ func (r *review) judge(ctx context.Context, img *resolved, j *job) (v verdict) {
 		return verdict{err: reason.Of(err)}
 	}
 	if !j.useCache || e.proofs == nil {
-		return r.verify(ctx, img.pinned, j)
+		return r.verify(ctx, img.pinned, fetch, j)
 	}
 	if proof := e.cached(img.pinned, j); proof != nil {
 		return verdict{cached: true, statements: proof.Statements}
 	}
-	return r.shared(ctx, img.pinned, j)
+	return r.shared(ctx, img.pinned, fetch, j)
 }
 
 // shared joins concurrent requests for the same verdict. The work goes on for the others when one of them gives up. A
 // timeout that was joined may be that of a request with less time, so those who still have some try once more.
-func (r *review) shared(ctx context.Context, img image.Pinned, j *job) verdict {
+func (r *review) shared(ctx context.Context, img image.Pinned, fetch *memo, j *job) verdict {
 	key := r.engine.cacheKey(img, j)
 	for again := true; ; again = false {
 		flight := r.engine.flights.DoChan(key, func() (any, error) {
@@ -224,7 +233,7 @@ func (r *review) shared(ctx context.Context, img image.Pinned, j *job) verdict {
 			}
 			ctx, cancel := detach(ctx)
 			defer cancel()
-			v := r.verify(ctx, img, j)
+			v := r.verify(ctx, img, fetch, j)
 			// Another trust root that came meanwhile may be the one that it was verified by.
 			if v.err == nil && !v.partial && r.engine.cacheKey(img, j) == key {
 				r.engine.proofs.add(key, &verify.Proof{Image: img, Statements: v.statements, Until: v.until})
@@ -261,9 +270,15 @@ func timedOut(ctx context.Context) *reason.Error {
 }
 
 // verify evaluates a requirement afresh.
-func (r *review) verify(ctx context.Context, img image.Pinned, j *job) (v verdict) {
+func (r *review) verify(ctx context.Context, img image.Pinned, fetch *memo, j *job) (v verdict) {
 	defer recovered(&v.err)
-	proof, err := r.engine.evaluate(ctx, &fetcher{review: r, access: j.access, types: notaryTypes(j.requirement)}, img, j.requirement)
+	if share := budget.From(ctx); share != nil {
+		share.Use() // a flight may outlive the request that began it
+		defer share.Release()
+	}
+	f := &fetcher{memo: fetch, access: j.access, types: notaryTypes(j.requirement)}
+	defer f.done()
+	proof, err := r.engine.evaluate(ctx, f, img, j.requirement)
 	if err == nil {
 		if proof == nil || proof.Image.Digest() != img.Digest() {
 			return verdict{err: reason.New(reason.InternalError, "the verification proved another image")}
@@ -298,16 +313,42 @@ func (u unavailable) Attached(context.Context, image.Pinned, image.Ref) (*image.
 	return nil, u.err
 }
 
-// fetcher fetches once per request what several requirements of one image look at.
+// fetcher fetches once per image of a request what several requirements of it look at.
 type fetcher struct {
-	review *review
+	memo   *memo
 	access *Opened
 	types  []string // artifact types of referrers, for Notary
+	alone  bool
 }
 
 func (f *fetcher) Attached(ctx context.Context, img image.Pinned, repository image.Ref) (*image.Attached, error) {
+	got, err := f.fetch(ctx, img, repository)
+	// Opening what is large takes as much memory again, which one requirement after the other may do.
+	if got != nil && !f.alone && heavy(got) {
+		f.memo.heavy.Lock()
+		f.alone = true
+	}
+	return got, err
+}
+
+// done lets the next requirement work with what is large.
+func (f *fetcher) done() {
+	if f.alone {
+		f.memo.heavy.Unlock()
+	}
+}
+
+func heavy(a *image.Attached) bool {
+	total := 0
+	for i := range a.Artifacts {
+		total += len(a.Artifacts[i].Payload)
+	}
+	return total > budget.Small
+}
+
+func (f *fetcher) fetch(ctx context.Context, img image.Pinned, repository image.Ref) (*image.Attached, error) {
 	if f.types != nil {
-		return f.review.fetch.do(strings.Join(f.types, " ")+" "+img.String()+" "+f.access.ID, func() (*image.Attached, error) {
+		return f.memo.do(strings.Join(f.types, " ")+" "+img.String()+" "+f.access.ID, func() (*image.Attached, error) {
 			return referrers(ctx, f.access.Registry, img, f.types)
 		})
 	}
@@ -315,9 +356,15 @@ func (f *fetcher) Attached(ctx context.Context, img image.Pinned, repository ima
 	if !repository.IsZero() {
 		name = repository.Repository()
 	}
-	return f.review.fetch.do(name+"@"+string(img.Digest())+" "+f.access.ID, func() (*image.Attached, error) {
+	return f.memo.do(name+"@"+string(img.Digest())+" "+f.access.ID, func() (*image.Attached, error) {
 		return f.access.Registry.Attached(ctx, img, repository)
 	})
+}
+
+// memo runs a fetch once per key.
+type memo struct {
+	once[*image.Attached]
+	heavy sync.Mutex // held by the requirement that has opened something large
 }
 
 // cacheKey names a verdict: what was verified, where its signatures were, by which requirement and trust material, read

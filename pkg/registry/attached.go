@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/signet-policy/signet/pkg/budget"
 	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/reason"
 )
@@ -271,7 +272,16 @@ func (a *gathering) fetch(ctx context.Context, layers []*layer) {
 			list = append(list, b)
 		}
 	}
+	var sum int64
+	for _, b := range list {
+		sum += b.size
+	}
+	memory := budget.Take(ctx, sum)
 	each(list, a.limits.PerHost, func(b *blob) {
+		if memory != nil {
+			b.fail = &failure{err: reason.New(reason.RegistryTimeout, memory.Error())}
+			return
+		}
 		var r *received
 		r, b.fail = a.get(ctx, want{
 			kind: KindBlob, suffix: "blobs/" + b.digest.String(), accept: "*/*", limit: b.size, size: b.size, need: canPull,

@@ -2,6 +2,7 @@ package notary_test
 
 import (
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/reason"
+	"github.com/signet-policy/signet/pkg/registry/registrytest"
 	"github.com/signet-policy/signet/pkg/verify"
 )
 
@@ -320,4 +322,34 @@ func TestUnsigned(t *testing.T) {
 	s.Attach(repository, string(s.img.Digest), "application/spdx+json", "application/spdx+json", nil, []byte("{}"))
 	_, err := s.signed(nil, newAuthority(t, "Root").cert)
 	wantCode(t, err, reason.Unsigned, fmt.Sprintf(".attestors[0].entries[0]: failed to verify %s: no signature is associated with %q, make sure the image was signed successfully", s.pinned, s.pinned))
+}
+
+// An index is signed by its own digest, and a manifest may say what it is by the type of its config alone, as older signers
+// write it.
+func TestIndexAndOlderManifests(t *testing.T) {
+	t.Parallel()
+	s, ca := newScene(t), newAuthority(t, "Root")
+	child, mediaType := s.Get(repository, string(s.img.Digest))
+	digest := s.PushIndex(repository, "multi", registrytest.Descriptor{MediaType: mediaType, Digest: string(s.img.Digest), Size: int64(len(child))})
+	one := ca.signer(image.NotaryEnvelopeJWS, nil)
+	s.attach(one.form, one.sign(s.img, nil)) // of the child only
+	body, mediaType := s.Get(repository, digest)
+	s.img = image.Descriptor{MediaType: mediaType, Digest: image.Digest(digest), Size: int64(len(body))}
+	s.pinned = s.pinned.Ref().Pin(s.img.Digest)
+	_, err := s.signed(nil, ca.cert)
+	wantCode(t, err, reason.Unsigned, "no signature is associated with")
+
+	blob := s.PushBlob(repository, one.form, one.sign(s.img, nil))
+	config := s.PushBlob(repository, image.NotarySignature, []byte("{}"))
+	manifest, err := json.Marshal(registrytest.ImageManifest{
+		SchemaVersion: 2, MediaType: ociManifest, Config: config, Layers: []registrytest.Descriptor{blob},
+		Subject: &registrytest.Descriptor{MediaType: mediaType, Digest: digest, Size: int64(len(body))},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.PushManifest(repository, "", ociManifest, manifest)
+	if _, err := s.signed(nil, ca.cert); err != nil {
+		t.Error(err)
+	}
 }

@@ -327,7 +327,7 @@ func newServer(server *webhook.Server, resources *webhook.Resources, compile pol
 		server.Handle(p.path, p.failure == policy.Ignore, resources.Review(p.phase, p.failure))
 		server.HandleEach(p.path, p.failure == policy.Ignore, func(k policy.Key) webhook.Review { return resources.ReviewOf(p.phase, p.failure, k) })
 	}
-	server.Handle(webhook.PolicyValidate, false, webhook.ReviewPolicy(compile, set.Unserved, set.CheckConditions))
+	server.Handle(webhook.PolicyValidate, false, webhook.ReviewPolicy(compile, set.Unserved, set.CheckConditions, set.LetThrough))
 	server.Handle(webhook.ExceptionValidate, true, webhook.ReviewException(exceptions.Warnings))
 	server.Handle(webhook.PolicyMutate, true, webhook.Unchanged)
 	server.Handle(webhook.VerifyMutate, true, webhook.Patch(func(object []byte) ([]byte, error) {

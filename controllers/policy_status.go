@@ -15,6 +15,7 @@ import (
 
 	v1 "github.com/signet-policy/signet/api/v1"
 	"github.com/signet-policy/signet/pkg/policy"
+	"github.com/signet-policy/signet/pkg/settings"
 )
 
 // maxMessage is the longest message of a condition that is worth writing, in bytes.
@@ -33,6 +34,7 @@ type statusWriter struct {
 	store    *policy.Store
 	loader   *loader
 	coverage *coverage
+	settings *settings.Live // nil when nothing is settled
 	now      func() time.Time
 }
 
@@ -52,6 +54,7 @@ func (w *statusWriter) Reconcile(ctx context.Context, k policy.Key) (reconcile.R
 		// A new leader does not unsay what it has not looked at, and no condition says the same without a write.
 		return reconcile.Result{}, nil
 	}
+	ready.notes = letThrough(w.settings, inForce)
 	changed := obj.copy()
 	*changed.status = desiredStatus(obj, inForce, ready, metav1.NewTime(w.now()))
 	if apiequality.Semantic.DeepEqual(obj.status, changed.status) {
@@ -67,27 +70,31 @@ func (w *statusWriter) Reconcile(ctx context.Context, k policy.Key) (reconcile.R
 	return reconcile.Result{}, nil
 }
 
-// readiness is what the Ready condition says; an empty cause means that the policy is ready.
-type readiness struct{ cause string }
+// readiness is what the Ready condition says; an empty cause means that the policy is ready. Notes are what there is to say
+// of a policy that is.
+type readiness struct {
+	cause string
+	notes []string
+}
 
 // judge works out whether a policy is in force as written: compiled, evaluated in full, and with the API server asking
 // for it. It is not known while its webhooks have not been registered and nothing has gone wrong with that either.
 func judge(r record, inForce *policy.Policy, c *coverage) (out readiness, known bool) {
 	if r.refused != "" {
-		return readiness{r.refused}, true
+		return readiness{cause: r.refused}, true
 	}
 	if inForce == nil || inForce.UID != r.uid || inForce.Generation != r.generation {
-		return readiness{messageNotReady}, false
+		return readiness{cause: messageNotReady}, false
 	}
 	if len(inForce.NotEvaluated) > 0 {
-		return readiness{"not evaluated: " + strings.Join(inForce.NotEvaluated, "; ")}, true
+		return readiness{cause: "not evaluated: " + strings.Join(inForce.NotEvaluated, "; ")}, true
 	}
 	covered, problem := c.of(inForce)
 	switch {
 	case problem != "":
-		return readiness{problem}, true
+		return readiness{cause: problem}, true
 	case !covered:
-		return readiness{messageNotReady}, false
+		return readiness{cause: messageNotReady}, false
 	}
 	return readiness{}, true
 }
@@ -102,7 +109,7 @@ func desiredStatus(obj policyObject, inForce *policy.Policy, ready readiness, no
 		out.Autogen.Rules = inForce.Generated
 	}
 	condition := metav1.Condition{
-		Type: v1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1.ReasonSucceeded, Message: messageReady,
+		Type: v1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1.ReasonSucceeded, Message: cut(strings.Join(append([]string{messageReady}, ready.notes...), "; "), maxMessage),
 		ObservedGeneration: obj.GetGeneration(), LastTransitionTime: now,
 	}
 	if ready.cause != "" {

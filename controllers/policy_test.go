@@ -198,7 +198,11 @@ func TestDesiredStatus(t *testing.T) {
 	if len(got.Autogen.Rules) != 2 || got.Autogen.Rules[0].Name != "autogen-check" || got.Autogen.Rules[1].Name != "autogen-cronjob-check" {
 		t.Errorf("generated rules %v", got.Autogen.Rules)
 	}
-	bad := desiredStatus(ofCluster(p), compiled, readiness{strings.Repeat("é", maxMessage)}, now).Conditions[1]
+	noted := desiredStatus(ofCluster(p), compiled, readiness{notes: []string{"a", "b"}}, now).Conditions[1]
+	if noted.Status != metav1.ConditionTrue || noted.Message != "Ready; a; b" {
+		t.Errorf("%+v", noted)
+	}
+	bad := desiredStatus(ofCluster(p), compiled, readiness{cause: strings.Repeat("é", maxMessage)}, now).Conditions[1]
 	if bad.Status != "False" || bad.Reason != "Failed" || len(bad.Message) > maxMessage || bad.LastTransitionTime != now {
 		t.Errorf("got %s %s, %d bytes, %s", bad.Status, bad.Reason, len(bad.Message), bad.LastTransitionTime)
 	}

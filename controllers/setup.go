@@ -131,6 +131,20 @@ func (s *Set) CheckConditions(ctx context.Context, conditions []admissionregistr
 	return s.conditions.check(ctx, conditions)
 }
 
+// LetThrough says of which kinds of a policy no request reaches it, because the ConfigMap lets them through.
+func (s *Set) LetThrough(p *policy.Policy) []string { return letThrough(s.settings, p) }
+
+func letThrough(live *settings.Live, p *policy.Policy) []string {
+	if live == nil || p == nil {
+		return nil
+	}
+	var out []string
+	for _, kind := range live.Current().LetThrough(p.AuthoredKinds()) {
+		out = append(out, fmt.Sprintf("no request about %s is judged: resourceFilters in the ConfigMap %s let them through", kind, settings.ConfigMap))
+	}
+	return out
+}
+
 // Synced tells whether every policy, every exception, every namespace and the settings have been read once: before that the process is not ready.
 func (s *Set) Synced() bool {
 	return s.loader.store.Snapshot() != nil && s.namespaces.synced() && (s.settings == nil || s.settings.Loaded())
@@ -174,7 +188,7 @@ func Setup(mgr ctrl.Manager, opts Options) (*Set, error) {
 		kinds: &kinds{client: disco, now: opts.Now}, health: watch, coverage: cover, covered: askStatus.add,
 		conditions: conditions,
 	}
-	status := &statusWriter{reader: mgr.GetCache(), writer: live, store: opts.Store, loader: l, coverage: cover, now: opts.Now}
+	status := &statusWriter{reader: mgr.GetCache(), writer: live, store: opts.Store, loader: l, coverage: cover, settings: opts.Settings, now: opts.Now}
 	opts.Store.OnPublish(func(s *policy.Snapshot) { opts.Roles.want(byPolicies, s.NeedsRoles()) })
 	opts.Certificates.onChange(func() { askWebhooks.add(webhooks{}) })
 

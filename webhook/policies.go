@@ -21,8 +21,9 @@ type MatchConditions func(context.Context, []admissionregistrationv1.MatchCondit
 // ReviewPolicy judges a policy that somebody wants to store, by compiling it. With unserved, which tells the kinds that
 // the API server does not know, the author is warned of them: most often they are misspelled. With conditions, which asks
 // the API server what it makes of matchConditions, those that it refuses are errors; the other error is that it cannot be
-// asked.
-func ReviewPolicy(opts policy.Options, unserved func(context.Context, []match.Kind) []string, conditions MatchConditions) Review {
+// asked. What more has to say are further warnings.
+func ReviewPolicy(opts policy.Options, unserved func(context.Context, []match.Kind) []string, conditions MatchConditions,
+	more ...func(*policy.Policy) []string) Review {
 	return func(ctx context.Context, req *admissionv1.AdmissionRequest, _ time.Duration) *admissionv1.AdmissionResponse {
 		if req.Operation != admissionv1.Create && req.Operation != admissionv1.Update || req.SubResource != "" {
 			return &admissionv1.AdmissionResponse{Allowed: true}
@@ -46,6 +47,11 @@ func ReviewPolicy(opts policy.Options, unserved func(context.Context, []match.Ki
 		if unserved != nil {
 			for _, kind := range unserved(ctx, kindsOf(compiled)) {
 				warnings = append(warnings, fmt.Sprintf("the API server does not serve the kind %s: the policy has no effect on it until it does", kind))
+			}
+		}
+		for _, f := range more {
+			if compiled != nil {
+				warnings = append(warnings, f(compiled)...)
 			}
 		}
 		return &admissionv1.AdmissionResponse{Allowed: true, Warnings: warnings}

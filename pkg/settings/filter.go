@@ -2,6 +2,7 @@ package settings
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/signet-policy/signet/pkg/match"
@@ -82,6 +83,17 @@ func (s *Settings) Through(a *match.Attributes, name string) Reason {
 		}
 	}
 	return s.exclude.reason(a)
+}
+
+// LetThrough are those of the kinds, as written, of which every request is let through.
+func (s *Settings) LetThrough(kinds []match.Kind) []string {
+	var out []string
+	for i := range kinds {
+		if text := kinds[i].String(); s.All(&kinds[i]) && !slices.Contains(out, text) {
+			out = append(out, text)
+		}
+	}
+	return out
 }
 
 // All tells whether every request about a kind is let through.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,6 +15,43 @@ import (
 
 	"github.com/signet-policy/signet/test/env"
 )
+
+// Whoever writes a policy about what the ConfigMap lets through is told so, when it is stored and in its status (VI 3.5(2)).
+func TestFilteredKind(t *testing.T) {
+	t.Parallel()
+	shared.run(t, "")
+	u, ns := newUser(t), namespace(t)
+	p := u.apply(t, rule{kinds: []any{"ReplicaSet"}}.in(ns))
+	const want = "no request about ReplicaSet is judged: resourceFilters in the ConfigMap kyverno let them through"
+	if w := u.warned(); !slices.Contains(w, want) {
+		t.Errorf("warnings %q", w)
+	}
+	if c := readyCondition(p); c["message"] != "Ready; "+want {
+		t.Errorf("condition %v", c)
+	}
+}
+
+// matchConditions that the API server refuses do not stand in the way of policies (VI 3.2(2)).
+func TestConfigMapConditions(t *testing.T) {
+	t.Parallel()
+	shared.run(t, "")
+	u, ns, images := newUser(t), namespace(t), newPair(t)
+	set := func(value any) {
+		t.Helper()
+		patch, err := json.Marshal(map[string]any{"data": map[string]any{"matchConditions": value}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := u.CoreV1().ConfigMaps(env.SystemNamespace).Patch(contextOf(t), "kyverno", types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() { set(nil) })
+	set(`[{"name": "broken", "expression": "object.metadata.name ==="}]`)
+	u.apply(t, rule{}.in(ns))
+	_, err := u.create(t, ns, pod("bad", images.bad))
+	wantBlocked(t, err, blocked("mutate.kyverno.svc-fail", "Pod", ns, "bad", said("signed", "check", images.objection())))
+}
 
 // The ConfigMap is followed while Signet runs, what cannot be read keeps what it was, and what is let through is counted
 // (VI 3.5). The filter that the test adds is about its own namespace.

@@ -207,6 +207,7 @@ func object(t *testing.T, text string, digests map[string]string) map[string]any
 
 // process is Signet without a cluster.
 type process struct {
+	options  policy.Options
 	store    *policy.Store
 	handler  http.Handler
 	reviewed []*webhook.Reviewed
@@ -237,7 +238,7 @@ func newProcess(t *testing.T, v *vectors.Vector, dir string, server *registrytes
 		t.Fatal(errs)
 	}
 	live.Set(read)
-	p := &process{store: policy.NewStore()}
+	p := &process{options: policy.Options{Globals: len(v.Request.Globals) > 0}, store: policy.NewStore()}
 	accesses := credentials.New(credentials.Options{
 		Client: client, Secrets: v.Request.Secrets(server.Host()), SystemNamespace: vectors.SystemNamespace,
 		Keychains: map[string]authn.Keychain{"default": anonymous{}, "github": anonymous{}},
@@ -253,7 +254,7 @@ func newProcess(t *testing.T, v *vectors.Vector, dir string, server *registrytes
 	for path, one := range common {
 		s.HandleEach(path, one.failure == policy.Ignore, func(k policy.Key) webhook.Review { return resources.ReviewOf(one.phase, one.failure, k) })
 	}
-	s.Handle(webhook.PolicyValidate, false, webhook.ReviewPolicy(policy.Options{}, nil, nil))
+	s.Handle(webhook.PolicyValidate, false, webhook.ReviewPolicy(p.options, nil, nil))
 	s.Handle(webhook.ExceptionValidate, true, webhook.ReviewException(nil))
 	p.handler = s.Handler()
 	return p
@@ -328,13 +329,13 @@ func (p *process) apply(t *testing.T, policies []string) string {
 			if err := yaml.UnmarshalStrict(raw, &one); err != nil {
 				t.Fatal(err)
 			}
-			compiled, errs = policy.CompileNamespaced(&one, policy.Options{})
+			compiled, errs = policy.CompileNamespaced(&one, p.options)
 		} else {
 			var one v1.ClusterPolicy
 			if err := yaml.UnmarshalStrict(raw, &one); err != nil {
 				t.Fatal(err)
 			}
-			compiled, errs = policy.CompileCluster(&one, policy.Options{})
+			compiled, errs = policy.CompileCluster(&one, p.options)
 		}
 		if len(errs) > 0 {
 			t.Fatalf("admitted and not compiled: %v", errs)

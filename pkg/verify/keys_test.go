@@ -1,6 +1,7 @@
 package verify_test
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -388,4 +389,29 @@ func FuzzParsePEM(f *testing.F) {
 			t.Errorf("%d certificates with error %v", len(chain), err)
 		}
 	})
+}
+
+// a key has one spelling in PKIX form, so that two spellings are not two keys: a compressed point is refused.
+func TestA25CompressedPoint(t *testing.T) {
+	t.Parallel()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	point := elliptic.MarshalCompressed(elliptic.P256(), key.X, key.Y)
+	// The header of the whole form, with the lengths of the short one.
+	short := append(bytes.Clone(der[:len(der)-65]), point...)
+	short[1] -= 32
+	short[len(short)-len(point)-2] -= 32
+	if keys, err := verify.ParseKeys(string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: short}))); err == nil {
+		t.Errorf("%v", keys)
+	}
+	spaced := strings.ReplaceAll(string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), "\n", "\r\n")
+	if keys, err := verify.ParseKeys("\n\n" + spaced + "\n"); err != nil || verify.KeyHint(keys[0]) != verify.KeyHint(key.Public()) {
+		t.Errorf("other blanks: %v", err)
+	}
 }

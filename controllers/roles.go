@@ -68,11 +68,15 @@ func (r *Roles) Of(ctx context.Context, user match.User) (match.Bound, error) {
 	if r == nil {
 		return match.Bound{}, errBindings
 	}
-	if err := r.await(ctx); err != nil {
+	round, err := r.await(ctx)
+	if err != nil {
 		return match.Bound{}, err
 	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
+	if !r.watching || r.round != round {
+		return match.Bound{}, errBindings // watching has ended meanwhile, and what was known is forgotten
+	}
 	var out match.Bound
 	for _, s := range subjectsOf(user) {
 		for key := range r.bySubject[s] {
@@ -92,14 +96,14 @@ func (r *Roles) Of(ctx context.Context, user match.User) (match.Bound, error) {
 	return out, nil
 }
 
-// await waits a little for bindings that are being read.
-func (r *Roles) await(ctx context.Context) error {
-	ready, ok := r.state()
+// await waits a little for bindings that are being read, and tells in which round of watching they have been.
+func (r *Roles) await(ctx context.Context) (round int, err error) {
+	ready, round, ok := r.state()
 	if !ok {
-		return errBindings
+		return 0, errBindings
 	}
 	if ready() {
-		return nil
+		return round, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, rolesWait)
 	defer cancel()
@@ -108,18 +112,18 @@ func (r *Roles) await(ctx context.Context) error {
 	for !ready() {
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", errBindings, ctx.Err())
+			return 0, fmt.Errorf("%w: %w", errBindings, ctx.Err())
 		case <-tick.C:
 		}
 	}
-	return nil
+	return round, nil
 }
 
-func (r *Roles) state() (ready func() bool, watching bool) {
+func (r *Roles) state() (ready func() bool, round int, watching bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	synced := r.synced
-	return func() bool { return !slices.ContainsFunc(synced, func(f func() bool) bool { return !f() }) }, r.watching
+	return func() bool { return !slices.ContainsFunc(synced, func(f func() bool) bool { return !f() }) }, r.round, r.watching
 }
 
 const accountPrefix = "system:serviceaccount:"

@@ -148,6 +148,33 @@ func TestRolesUnread(t *testing.T) {
 	}
 }
 
+// Nobody is without roles because watching ends while they are asked for.
+func TestRolesWhileWatchingEnds(t *testing.T) {
+	t.Parallel()
+	source := &bindingSource{source: fcache.NewFakeControllerSource(), running: map[string]context.CancelFunc{}}
+	source.source.Add(roleBinding("a", "one", "Role", "reader", rbacv1.Subject{Kind: "User", Name: "ann"}))
+	r := &Roles{cache: source}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 50 {
+			r.want(byPolicies, true)
+			_, _ = r.Of(t.Context(), match.User{Name: "ann"})
+			r.want(byPolicies, false)
+		}
+	}()
+	for {
+		select {
+		case <-done:
+			return
+		default:
+		}
+		if b, err := r.Of(t.Context(), match.User{Name: "ann"}); err == nil && len(b.Roles) != 1 {
+			t.Fatalf("%v", b)
+		}
+	}
+}
+
 // What the cache keeps of a binding.
 func TestOnlyBinding(t *testing.T) {
 	t.Parallel()

@@ -79,7 +79,7 @@ func TestServices(t *testing.T) {
 			s, line := &served{answers: c.answers}, &timeline{}
 			var got []string
 			follow := &keyring.Services{After: func(d time.Duration) <-chan time.Time {
-				if s.asked == len(c.answers) && d != 15*time.Second {
+				if d != 15*time.Second && s.asked == len(c.answers) {
 					cancel()
 					return nil
 				}

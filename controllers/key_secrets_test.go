@@ -21,7 +21,7 @@ import (
 )
 
 // what may stand in a Secret, and what is made of it.
-func TestPublicKeyOfSecret(t *testing.T) {
+func TestA40PublicKeyOfSecret(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ data, err string }{
 		"key":              {key, ""},
@@ -123,7 +123,7 @@ func event(t *testing.T, kind string, s corev1.Secret) metav1.WatchEvent {
 }
 
 // a Secret is followed by its name alone, and everything that becomes of it is told.
-func TestKeySecrets(t *testing.T) {
+func TestA41KeySecrets(t *testing.T) {
 	t.Parallel()
 	api := &secretAPI{events: make(chan metav1.WatchEvent)}
 	server := httptest.NewServer(api)

@@ -45,7 +45,7 @@ func (e *elsewhere) Key(_ context.Context, ref verify.Reference) (*verify.Key, e
 }
 
 // A-41, VI 7.1(2): the key that a reference stands for at the moment of the request decides, whatever is cached.
-func TestKeysElsewhere(t *testing.T) {
+func TestA41KeysElsewhere(t *testing.T) {
 	t.Parallel()
 	const ref = "k8s://team/signer"
 	keys := &elsewhere{files: map[verify.Reference]string{ref: "cosign.pub"}}

@@ -116,7 +116,7 @@ func start(t *testing.T, o keyring.Options) (*keyring.Ring, *[]string) {
 const signer = verify.Reference("k8s://team/signer")
 
 // a key is in force from the moment that it is there, and from the moment that it is gone it never is again.
-func TestRing(t *testing.T) {
+func TestA41Ring(t *testing.T) {
 	t.Parallel()
 	secrets := newPlace()
 	r, observed := start(t, keyring.Options{Secrets: secrets})

@@ -150,7 +150,11 @@ func (v *vector) play(t *testing.T, u *user) {
 		label(t, u, name, labels)
 	}
 	for name, data := range v.Request.ConfigMaps {
-		configMap(t, u, name, data)
+		there := map[string]string{}
+		for k, value := range data {
+			there[k] = v.text(value, digests)
+		}
+		configMap(t, u, name, there)
 	}
 	if old != nil {
 		prepare(t, u, old)

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -29,7 +28,6 @@ import (
 	"github.com/signet-policy/signet/pkg/credentials"
 	"github.com/signet-policy/signet/pkg/engine"
 	"github.com/signet-policy/signet/pkg/image"
-	"github.com/signet-policy/signet/pkg/loader"
 	"github.com/signet-policy/signet/pkg/policy"
 	"github.com/signet-policy/signet/pkg/registry"
 	"github.com/signet-policy/signet/pkg/registry/registrytest"
@@ -285,18 +283,6 @@ func (p *process) except(t *testing.T, exceptions []string) string {
 		p.store.PutException(compiled)
 	}
 	return ""
-}
-
-// newLoader reads what the vector says is there.
-func newLoader(t *testing.T, v *vectors.Vector) *loader.Loader {
-	api := httptest.NewServer(&v.Request)
-	t.Cleanup(api.Close)
-	base, err := url.Parse(api.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return loader.New(loader.Options{ConfigMaps: &v.Request, Globals: &v.Request,
-		API: &loader.API{Client: api.Client(), Base: base, SystemNamespace: "kyverno"}})
 }
 
 type anonymous struct{}

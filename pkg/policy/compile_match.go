@@ -68,6 +68,9 @@ func (c *compiler) filter(in *v1.ResourceFilter, path *field.Path, matching bool
 			continue
 		}
 		out.Kinds = append(out.Kinds, k)
+		if matching {
+			c.withoutNamespace(at.Child("kinds").Index(i), &k)
+		}
 	}
 	names := r.Names
 	if r.Name != "" {
@@ -197,4 +200,26 @@ func (c *compiler) subjects(path *field.Path, list []rbacv1.Subject) []match.Sub
 		out = append(out, compiled)
 	}
 	return out
+}
+
+// clusterScoped are Kubernetes' own kinds whose objects are in no namespace. Of other kinds the compiler cannot know; those that
+// the API server says are in none are left out of the webhooks of a Policy.
+var clusterScoped = []string{
+	"APIService", "CertificateSigningRequest", "ClusterRole", "ClusterRoleBinding", "CSIDriver", "CSINode", "CustomResourceDefinition",
+	"FlowSchema", "IngressClass", "MutatingWebhookConfiguration", "Namespace", "Node", "PersistentVolume", "PriorityClass",
+	"PriorityLevelConfiguration", "RuntimeClass", "StorageClass", "ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding",
+	"ValidatingWebhookConfiguration", "VolumeAttachment", "ClusterPolicy",
+}
+
+// withoutNamespace refuses a kind of which a Policy, which is about its own namespace, can never see an object (VI 2.2(4)).
+func (c *compiler) withoutNamespace(path *field.Path, k *match.Kind) {
+	_, _, kind, _ := k.Parts()
+	name, literal := kind.Literal()
+	if c.out.Namespace == "" || !literal || !slices.Contains(clusterScoped, name) {
+		return
+	}
+	err := field.Forbidden(path, "a Policy matches only its own namespace, and objects of kind "+name+" are in none")
+	if !slices.ContainsFunc(c.others, func(e *field.Error) bool { return e.Error() == err.Error() }) {
+		c.others = append(c.others, err)
+	}
 }

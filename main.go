@@ -24,6 +24,7 @@ Usage:
   signet serve [flags]           run the admission webhooks (signet serve --help lists the flags)
   signet verify IMAGE [flags]    judge an image as admission would, without a cluster
   signet explain IMAGE [flags]   show where signatures were looked for, what was found, and why it was or was not accepted
+  signet apply POLICY... -r FILE judge resources by policies as admission would, without a cluster
   signet version                 print the version
 `
 
@@ -41,6 +42,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return local(cli.Verify, args[1:], stdout, stderr)
 	case "explain":
 		return local(cli.Explain, args[1:], stdout, stderr)
+	case "apply":
+		return local(cli.Apply, args[1:], stdout, stderr)
 	case "version", "--version":
 		fmt.Fprintf(stdout, "signet %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		return 0

@@ -1,0 +1,371 @@
+package cli
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	jsonpatch "github.com/evanphx/json-patch/v5"
+	yamlstream "k8s.io/apimachinery/pkg/util/yaml"
+	kjson "sigs.k8s.io/json"
+	"sigs.k8s.io/yaml"
+
+	"github.com/signet-policy/signet/pkg/engine"
+	"github.com/signet-policy/signet/pkg/keyring"
+	"github.com/signet-policy/signet/pkg/keyring/kms"
+	"github.com/signet-policy/signet/pkg/loader"
+	"github.com/signet-policy/signet/pkg/match"
+	"github.com/signet-policy/signet/pkg/policy"
+)
+
+// applied is one call of signet apply.
+type applied struct {
+	flags      *applyFlags
+	policies   []*policy.Policy
+	exceptions []*policy.Exception
+	resources  []*resource
+	// invalid are policies that were refused, each with the reason.
+	invalid []string
+	user    userInfo
+	outcome []response
+}
+
+// resource is an object to judge. Its last form is the one with the digests of every policy.
+type resource struct {
+	object, last map[string]any
+	kind         match.Attributes
+}
+
+// shown is how the resource is named in the output.
+func (r *resource) shown() string {
+	return strings.TrimPrefix(r.kind.Namespace+"/"+r.kind.Kind+"/"+r.kind.Name, "/")
+}
+
+// userInfo is who makes the request, in the form that the files of --userinfo have.
+type userInfo struct {
+	Kind         string   `json:"kind"`
+	APIVersion   string   `json:"apiVersion"`
+	Metadata     any      `json:"metadata"`
+	Roles        []string `json:"roles"`
+	ClusterRoles []string `json:"clusterRoles"`
+	UserInfo     struct {
+		Username string   `json:"username"`
+		UID      string   `json:"uid"`
+		Groups   []string `json:"groups"`
+		Extra    any      `json:"extra"`
+	} `json:"userInfo"`
+}
+
+// Of gives the roles that the file names, to whoever asks.
+func (u *userInfo) Of(context.Context, match.User) (match.Bound, error) {
+	return match.Bound{Roles: u.Roles, ClusterRoles: u.ClusterRoles}, nil
+}
+
+// response is what one phase says of a rule.
+type response struct {
+	policy   *policy.Policy
+	resource *resource
+	phase    engine.Phase
+	result   engine.Result
+}
+
+func (a *applied) run(ctx context.Context, stdin io.Reader, o Options) error {
+	for _, step := range []func(io.Reader, io.Writer) error{a.readPolicies, a.readExceptions, a.readResources, a.readUser} {
+		if err := step(stdin, o.Stderr); err != nil {
+			return err
+		}
+	}
+	seen, err := connect(&a.flags.flags, o.Version)
+	if err != nil {
+		return err
+	}
+	secrets := &keys{services: &keyring.Services{Open: kms.Open}}
+	for _, r := range a.resources {
+		for _, p := range a.policies {
+			if err := a.judge(ctx, seen, secrets, p, r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// judge plays an API server for one resource and one policy: the mutating phase, its patches, and the validating phase,
+// whatever the first said (VI 10.1(1)).
+func (a *applied) judge(ctx context.Context, seen *recorder, secrets *keys, p *policy.Policy, r *resource) error {
+	store := policy.NewStore()
+	store.Put(p)
+	for _, x := range a.exceptions {
+		store.PutException(x)
+	}
+	store.Sync()
+	review := engine.New(engine.Options{
+		Registry: seen, Verifier: seen, Notary: notaryRecorder{seen}, Store: store, Keys: secrets, CacheDisabled: true,
+		Timeout: a.flags.timeout + engineMargin, Loader: loader.New(loader.Options{}), Roles: &a.user, Namespaces: a,
+	})
+	object := r.object
+	for _, phase := range []engine.Phase{engine.Mutating, engine.Validating} {
+		attributes := r.kind
+		attributes.User = match.User{Name: a.user.UserInfo.Username, Groups: a.user.UserInfo.Groups}
+		d, err := review.Review(ctx, &engine.Request{Phase: phase, FailurePolicy: policy.Ignore, Attributes: attributes, Name: attributes.Name, Object: object})
+		if err != nil {
+			return err
+		}
+		for i := range d.Responses {
+			a.outcome = append(a.outcome, response{p, r, phase, d.Responses[i]})
+		}
+		if object, err = patched(object, d.Patches); err != nil {
+			return fmt.Errorf("%s: %w", r.shown(), err)
+		}
+		if phase == engine.Mutating {
+			if last, err := patched(r.last, d.Patches); err == nil {
+				r.last = last
+			}
+		}
+	}
+	return nil
+}
+
+// patched is the object after a JSON patch.
+func patched(object map[string]any, patches []engine.Patch) (map[string]any, error) {
+	if len(patches) == 0 {
+		return object, nil
+	}
+	before, err := json.Marshal(object)
+	if err != nil {
+		return nil, err
+	}
+	text, err := json.Marshal(patches)
+	if err != nil {
+		return nil, err
+	}
+	patch, err := jsonpatch.DecodePatch(text)
+	if err != nil {
+		return nil, err
+	}
+	after, err := patch.Apply(before)
+	if err != nil {
+		return nil, fmt.Errorf("applying the patch: %w", err)
+	}
+	var out map[string]any
+	return out, kjson.UnmarshalCaseSensitivePreserveInts(after, &out)
+}
+
+// Labels gives the labels of a namespace that is among the resources.
+func (a *applied) Labels(_ context.Context, name string) (map[string]string, error) {
+	for _, r := range a.resources {
+		if r.kind.Kind == "Namespace" && r.kind.Group == "" && r.kind.Name == name {
+			labels := map[string]string{}
+			for k := range r.kind.Labels {
+				labels[k] = r.kind.Labels.Get(k)
+			}
+			return labels, nil
+		}
+	}
+	return nil, errors.New("the namespace is not among the resources")
+}
+
+func (a *applied) readPolicies(stdin io.Reader, stderr io.Writer) error {
+	schema, err := readDefaults()
+	if err != nil {
+		return err
+	}
+	l := &loaded{}
+	err = a.each(a.flags.paths, stdin, stderr, func(where string, raw []byte) error {
+		if err := l.document(where, raw, schema); err != nil {
+			a.invalid = append(a.invalid, err.Error())
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, w := range l.warnings {
+		fmt.Fprintln(stderr, "warning:", clean(w))
+	}
+	a.policies = l.policies
+	if len(a.policies)+len(a.invalid) == 0 {
+		return fmt.Errorf("no ClusterPolicy and no Policy in %s", strings.Join(a.flags.paths, ", "))
+	}
+	return nil
+}
+
+func (a *applied) readExceptions(stdin io.Reader, stderr io.Writer) error {
+	return a.each(a.flags.exceptions, stdin, stderr, func(where string, raw []byte) error {
+		x, err := policy.ReadException(raw)
+		if err != nil {
+			return fmt.Errorf("%s: %w", where, err)
+		}
+		compiled, errs := policy.CompileException(x)
+		if len(errs) > 0 {
+			return fmt.Errorf("%s: %w", where, errs.ToAggregate())
+		}
+		a.exceptions = append(a.exceptions, compiled)
+		return nil
+	})
+}
+
+// clusterScoped are the kinds without a namespace that carry or select images' resources; of others a file says it by
+// naming a namespace or not.
+var clusterScoped = []string{"Namespace", "Node", "ClusterRole", "ClusterRoleBinding", "PersistentVolume", "CustomResourceDefinition"}
+
+func (a *applied) readResources(stdin io.Reader, stderr io.Writer) error {
+	return a.each(a.flags.resources, stdin, stderr, func(where string, raw []byte) error {
+		var object map[string]any
+		if err := kjson.UnmarshalCaseSensitivePreserveInts(raw, &object); err != nil {
+			return fmt.Errorf("%s: %w", where, err)
+		}
+		if kind, _ := object["kind"].(string); kind == "List" {
+			items, _ := object["items"].([]any)
+			for _, item := range items {
+				o, ok := item.(map[string]any)
+				if !ok {
+					return fmt.Errorf("%s: an item of the list is no object", where)
+				}
+				if err := a.resource(o); err != nil {
+					return fmt.Errorf("%s: %w", where, err)
+				}
+			}
+			return nil
+		}
+		if object["kind"] == nil {
+			return fmt.Errorf("%s: no resource: it has no kind", where)
+		}
+		if err := a.resource(object); err != nil {
+			return fmt.Errorf("%s: %w", where, err)
+		}
+		return nil
+	})
+}
+
+func (a *applied) resource(object map[string]any) error {
+	version, _ := object["apiVersion"].(string)
+	group, version, found := strings.Cut(version, "/")
+	if !found {
+		group, version = "", group
+	}
+	kind, _ := object["kind"].(string)
+	meta, _ := object["metadata"].(map[string]any)
+	name, _ := meta["name"].(string)
+	if name == "" {
+		name, _ = meta["generateName"].(string)
+	}
+	namespace, _ := meta["namespace"].(string)
+	if namespace == "" && !slices.Contains(clusterScoped, kind) {
+		if namespace = a.flags.namespace; namespace == "" {
+			namespace = defaultNamespace
+		}
+		if meta != nil {
+			meta["namespace"] = namespace // as the API server would
+		}
+	}
+	r := &resource{object: object, last: object, kind: match.Attributes{
+		Group: group, Version: version, Kind: kind, Namespace: namespace, Name: name, Operation: match.Create,
+	}}
+	if err := r.kind.Describe(object); err != nil {
+		return fmt.Errorf("%s/%s: %w", kind, name, err)
+	}
+	a.resources = append(a.resources, r)
+	return nil
+}
+
+func (a *applied) readUser(_ io.Reader, _ io.Writer) error {
+	if a.flags.userInfo == "" {
+		return nil
+	}
+	b, err := readFile(a.flags.userInfo)
+	if err == nil {
+		err = yaml.UnmarshalStrict(b, &a.user)
+	}
+	if err != nil {
+		return fmt.Errorf("--userinfo: %w", err)
+	}
+	return nil
+}
+
+// each reads every document of files and of the YAML and JSON files below directories.
+func (a *applied) each(paths []string, stdin io.Reader, stderr io.Writer, use func(where string, raw []byte) error) error {
+	for _, path := range paths {
+		files, err := manifests(path)
+		for _, file := range files {
+			if err = eachDocument(file, stdin, use); err != nil && !a.flags.continueOnFail {
+				return err
+			}
+			if err != nil {
+				fmt.Fprintln(stderr, "warning:", clean(err.Error()))
+			}
+		}
+		if len(files) == 0 {
+			if err == nil {
+				err = fmt.Errorf("%s: no files", path)
+			}
+			if !a.flags.continueOnFail {
+				return err
+			}
+			fmt.Fprintln(stderr, "warning:", clean(err.Error()))
+		}
+	}
+	return nil
+}
+
+// manifests are the files that a path stands for.
+func manifests(path string) ([]string, error) {
+	if path == "-" {
+		return []string{path}, nil
+	}
+	info, err := os.Stat(path)
+	if err != nil || !info.IsDir() {
+		return []string{path}, err
+	}
+	var files []string
+	err = filepath.WalkDir(path, func(file string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() && slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(file)) {
+			files = append(files, file)
+		}
+		return err
+	})
+	return files, err
+}
+
+func eachDocument(file string, stdin io.Reader, use func(where string, raw []byte) error) error {
+	var b []byte
+	var err error
+	if file == "-" {
+		b, err = io.ReadAll(stdin)
+	} else {
+		b, err = readFile(file)
+	}
+	if err != nil {
+		return err
+	}
+	documents := yamlstream.NewYAMLReader(bufio.NewReader(bytes.NewReader(b)))
+	for n := 1; ; n++ {
+		text, err := documents.Read()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		where := fmt.Sprintf("%s, document %d", file, n)
+		if err != nil {
+			return fmt.Errorf("%s: %w", where, err)
+		}
+		raw, err := yaml.YAMLToJSONStrict(text)
+		if err != nil {
+			return fmt.Errorf("%s: %w", where, err)
+		}
+		if string(bytes.TrimSpace(raw)) == "null" {
+			continue
+		}
+		if err := use(where, raw); err != nil {
+			return err
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"math/big"
 	"net/http"
+	"strings"
 	"time"
 )
 
@@ -90,9 +91,10 @@ func (i *Issuer) Mail(address string) (string, error) {
 // name of a branch or tag, and event what started the run.
 func (i *Issuer) Workflow(repository, workflow, ref, event string) (string, error) {
 	const commit = "8d4e1f5a6b7c8091a2b3c4d5e6f708192a3b4c5d"
+	owner, _, _ := strings.Cut(repository, "/")
 	at := repository + "/.github/workflows/" + workflow + "@" + ref
 	return i.Token(map[string]any{
-		"sub": "repo:" + repository + ":ref:" + ref, "repository": repository, "repository_owner": "acme", "repository_id": "101", "repository_owner_id": "11",
+		"sub": "repo:" + repository + ":ref:" + ref, "repository": repository, "repository_owner": owner, "repository_id": "101", "repository_owner_id": "11",
 		"workflow": workflow, "workflow_ref": at, "workflow_sha": commit, "job_workflow_ref": at, "job_workflow_sha": commit, "ref": ref, "sha": commit,
 		"event_name": event, "runner_environment": "github-hosted", "run_id": "7", "run_attempt": "1", "repository_visibility": "public",
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,12 +18,11 @@ import (
 // served are the answers of a service, one after the other.
 type served struct {
 	answers []func(context.Context) (crypto.PublicKey, error)
-	asked   int
+	asked   atomic.Int32
 }
 
 func (s *served) PublicKey(ctx context.Context) (crypto.PublicKey, error) {
-	s.asked++
-	return s.answers[s.asked-1](ctx)
+	return s.answers[s.asked.Add(1)-1](ctx)
 }
 
 // timeline is a clock whose waits are over at once, but for those of a question, which never are.
@@ -79,7 +79,7 @@ func TestServices(t *testing.T) {
 			s, line := &served{answers: c.answers}, &timeline{}
 			var got []string
 			follow := &keyring.Services{After: func(d time.Duration) <-chan time.Time {
-				if d != 15*time.Second && s.asked == len(c.answers) {
+				if d != 15*time.Second && int(s.asked.Load()) == len(c.answers) {
 					cancel()
 					return nil
 				}
@@ -143,8 +143,8 @@ func TestServiceThatHangs(t *testing.T) {
 		got = append(got, verify.KeyHint(k))
 	})
 	late := "the key azurekms://a.vault.azure.net/k/1 is not available: no answer in time"
-	if d := cmp.Diff([]string{late, late, late, verify.KeyHint(key)}, got); d != "" || opened != 1 || s.asked != 1 {
-		t.Errorf("opened %d times, asked %d times: %s", opened, s.asked, d)
+	if d := cmp.Diff([]string{late, late, late, verify.KeyHint(key)}, got); d != "" || opened != 1 || s.asked.Load() != 1 {
+		t.Errorf("opened %d times, asked %d times: %s", opened, s.asked.Load(), d)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -93,11 +94,11 @@ func FuzzNextPage(f *testing.F) {
 type served struct {
 	contentType string
 	body        []byte
-	requests    int
+	requests    atomic.Int64
 }
 
 func (s *served) RoundTrip(req *http.Request) (*http.Response, error) {
-	s.requests++
+	s.requests.Add(1)
 	w := &responseBody{Reader: strings.NewReader(string(s.body))}
 	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {s.contentType}}, Body: w, ContentLength: int64(len(s.body)), Request: req}, nil
 }
@@ -137,8 +138,8 @@ func FuzzAttached(f *testing.F) {
 			if err != nil {
 				return
 			}
-			if len(a.Artifacts) > 1000 || s.requests > 1000 {
-				t.Errorf("%d artifacts, %d requests", len(a.Artifacts), s.requests)
+			if len(a.Artifacts) > 1000 || s.requests.Load() > 1000 {
+				t.Errorf("%d artifacts, %d requests", len(a.Artifacts), s.requests.Load())
 			}
 			for _, one := range a.Artifacts {
 				if one.Err == nil && string(one.Payload) != string(body) {

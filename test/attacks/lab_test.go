@@ -178,7 +178,7 @@ func (l *lab) judge(t testing.TB, images ...string) *engine.Decision {
 		containers = append(containers, map[string]any{"name": fmt.Sprint("c", i), "image": img})
 	}
 	d, err := l.engine.Review(t.Context(), &engine.Request{
-		Phase: engine.Mutating, FailurePolicy: policy.Fail, Name: "p", Timeout: 30 * time.Second,
+		Phase: engine.Mutating, FailurePolicy: policy.Fail, Name: "p", Timeout: 2 * time.Minute,
 		Object:     map[string]any{"metadata": map[string]any{"name": "p"}, "spec": map[string]any{"containers": containers}},
 		Attributes: match.Attributes{Version: "v1", Kind: "Pod", Namespace: "default", Name: "p"},
 	})

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/signet-policy/signet/pkg/engine"
 	"github.com/signet-policy/signet/pkg/registry/registrytest"
@@ -75,7 +76,8 @@ func TestT044Attestations(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			l := newLab(t, engine.Options{}, enforce(attested(t, s, provenance, `[{all: [{key: "{{ ok }}", operator: Equals, value: true}]}]`)))
+			// It is about sizes: a loaded machine and the race detector may take their time.
+			l := newLab(t, engine.Options{Timeout: 2 * time.Minute}, enforce(attested(t, s, provenance, `[{all: [{key: "{{ ok }}", operator: Equals, value: true}]}]`)))
 			digest := l.PushImage(repo, "v1", nil)
 			layer := s.statement(t, digest, provenance, tc.predicate)
 			l.AttachTag(repo, digest, "att", layer)

@@ -8,11 +8,11 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
+	"maps"
 	"math/big"
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,6 +39,7 @@ type sampleCase struct {
 	signedBy        []string // prefixes of key files
 	attested        []statement
 	certified       bool // signed with the certificate of the sample's authority
+	notarized       []notarized
 	refused, warned string
 }
 
@@ -51,7 +52,7 @@ const (
 	review = `{"author":"ada","reviewers":["bob","%s"],"changeRecord":"%s"}`
 )
 
-// sampleCases are for every sample that is about keys or certificates.
+// sampleCases are for every sample that is about cosign's keys or certificates.
 func sampleCases() map[string][]sampleCase {
 	const reviewType = "https://example.com/attestations/review/v1"
 	key := []string{"cosign"}
@@ -115,10 +116,6 @@ func sampleCases() map[string][]sampleCase {
 	}
 }
 
-// notarySamples are those about Notary signatures, which cosign does not make: TestNotarySamples of test/vectors exercises
-// them.
-var notarySamples = []string{"notary-signatures.yaml", "notary-sbom.yaml"}
-
 // sampleKey and sampleChain are what the author of a policy replaces in a sample.
 var (
 	sampleKey   = regexp.MustCompile(`(?m)^( *)-----BEGIN PUBLIC KEY-----\n(?: *[A-Za-z0-9+/=]+\n)+ *-----END PUBLIC KEY-----`)
@@ -159,12 +156,13 @@ func readSample(t *testing.T, file, chain string, keys ...string) *unstructured.
 func TestSamples(t *testing.T) {
 	shared.run(t, "")
 	cases, keyless := sampleCases(), keylessSampleCases()
+	maps.Copy(cases, notarySampleCases())
 	files, err := filepath.Glob(filepath.Join(env.Root(), "config", "samples", "*.yaml"))
-	if err != nil || len(files) < len(cases)+len(keyless)+len(notarySamples) {
+	if err != nil || len(files) < len(cases)+len(keyless) {
 		t.Fatalf("%d samples: %v", len(files), err)
 	}
 	for _, file := range files {
-		if name := filepath.Base(file); cases[name] == nil && keyless[name] == nil && !slices.Contains(notarySamples, name) {
+		if name := filepath.Base(file); cases[name] == nil && keyless[name] == nil {
 			t.Errorf("%s is exercised by no test", name)
 		}
 	}
@@ -180,7 +178,14 @@ func TestSamples(t *testing.T) {
 				c.tag = "latest"
 			}
 			c.digest = pushRandom(t, path+":"+c.tag)
-			g.Go(func() error { return attach(t, c, host+"/"+path+"@"+c.digest) })
+			g.Go(func() error {
+				for _, n := range c.notarized {
+					if err := n.attach(t.Context(), path, c.digest); err != nil {
+						return err
+					}
+				}
+				return attach(t, c, host+"/"+path+"@"+c.digest)
+			})
 		}
 	}
 	if err := g.Wait(); err != nil {

@@ -179,7 +179,7 @@ func (a *applied) readPolicies(stdin io.Reader, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	l := &loaded{}
+	l := &loaded{admitting: true}
 	err = a.each(a.flags.paths, stdin, stderr, func(where string, raw []byte) error {
 		if err := l.document(where, raw, schema); err != nil {
 			a.invalid = append(a.invalid, err.Error())

@@ -24,6 +24,9 @@ import (
 type loaded struct {
 	policies []*policy.Policy
 	warnings []string
+	// admitting refuses what an API server would not store, such as rules of other kinds; otherwise they are left out with
+	// a warning.
+	admitting bool
 }
 
 // load reads the policies of the files, or makes the one that the flags stand for. No policy at all is fine for explain.
@@ -131,8 +134,8 @@ func (l *loaded) document(where string, raw []byte, schema *defaults) error {
 		namespaced.Namespace = defaultNamespace
 	}
 	compiled, errs := policy.CompileNamespaced(namespaced, compileOptions)
-	warnings, _ := policy.AdmitNamespaced(namespaced, policy.Options{CommonPaths: true})
-	return l.add(compiled, warnings, errs, where)
+	warnings, refused := policy.AdmitNamespaced(namespaced, policy.Options{CommonPaths: true})
+	return l.add(compiled, warnings, l.either(errs, refused), where)
 }
 
 // compileOptions make every failure policy the same, because one call judges everything at once. A result says what
@@ -141,8 +144,16 @@ var compileOptions = policy.Options{ForceIgnore: true, CommonPaths: true}
 
 func (l *loaded) cluster(p *v1.ClusterPolicy, where string) error {
 	compiled, errs := policy.CompileCluster(p, compileOptions)
-	warnings, _ := policy.AdmitCluster(p, policy.Options{CommonPaths: true})
-	return l.add(compiled, warnings, errs, where)
+	warnings, refused := policy.AdmitCluster(p, policy.Options{CommonPaths: true})
+	return l.add(compiled, warnings, l.either(errs, refused), where)
+}
+
+// either are the errors that count: of compiling a policy, or of storing it.
+func (l *loaded) either(compiling, storing field.ErrorList) field.ErrorList {
+	if l.admitting {
+		return storing
+	}
+	return compiling
 }
 
 func (l *loaded) add(p *policy.Policy, warnings []string, errs field.ErrorList, where string) error {

@@ -21,11 +21,13 @@ var version = "devel"
 const usage = `Signet lets only images run that the right people have signed.
 
 Usage:
-  signet serve [flags]           run the admission webhooks (signet serve --help lists the flags)
-  signet verify IMAGE [flags]    judge an image as admission would, without a cluster
-  signet explain IMAGE [flags]   show where signatures were looked for, what was found, and why it was or was not accepted
-  signet apply POLICY... -r FILE judge resources by policies as admission would, without a cluster
-  signet version                 print the version
+  signet serve [flags]              run the admission webhooks
+  signet verify IMAGE [flags]       judge an image as admission would, without a cluster
+  signet explain IMAGE [flags]      show where signatures were looked for, what was found, and why it was accepted or not
+  signet apply POLICY... -r FILE    judge resources by policies as admission would, without a cluster
+  signet version                    print the version
+
+Each command lists its flags with --help.
 `
 
 func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }

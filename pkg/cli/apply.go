@@ -51,7 +51,8 @@ func applyFlagSet(f *applyFlags) *pflag.FlagSet {
 
 func applyUsage() string {
 	return "Judges resources by policies as admission would, without a cluster. Exit code 1 when something fails or is an error.\n\n" +
-		"Usage:\n  signet apply POLICY... --resource FILE... [flags]\n\nPOLICY is a file, a directory, or - for standard input.\n\nFlags:\n" +
+		"Usage:\n  signet apply POLICY... --resource FILE... [flags]\n\nPOLICY is a file, a directory, or - for standard input.\n" +
+		"Rules that need a Secret, a config map or the API server are errors; --policy-report says why.\n\nFlags:\n" +
 		applyFlagSet(&applyFlags{}).FlagUsagesWrapped(120)
 }
 

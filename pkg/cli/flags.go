@@ -57,8 +57,8 @@ func flagSet(name string, f *flags) *pflag.FlagSet {
 	fs.Usage = func() {}
 	fs.StringArrayVar(&f.policies, "policy", nil, "`file` with ClusterPolicy and Policy documents, whose verifyImages rules judge a Pod with the image; may be repeated")
 	fs.StringVarP(&f.namespace, "namespace", "n", "", "namespace of that Pod (default: the one of the Policy documents, else \"default\")")
-	fs.StringVar(&f.key, "key", "", "public `key`: a file, or the PEM text")
-	fs.StringVar(&f.certificate, "certificate", "", "`certificate` of the signer: a file, or the PEM text")
+	fs.StringVar(&f.key, "key", "", "public `key`: a file, the PEM text, or the URI of a key in AWS KMS, Azure Key Vault, Google Cloud KMS or Vault")
+	fs.StringVar(&f.certificate, "certificate", "", "`certificate` of the signer, or with --type notary one of the signer's chain: a file, or the PEM text")
 	fs.StringVar(&f.certificateChain, "certificate-chain", "", "`chain` of the signer's certificate, root last: a file, or the PEM text")
 	fs.StringVar(&f.identity, "certificate-identity", "", "`identity` that the signing certificate must name, such as an email address")
 	fs.StringVar(&f.identityRegexp, "certificate-identity-regexp", "", "regular `expression` for that identity, not anchored")

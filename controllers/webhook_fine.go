@@ -49,7 +49,7 @@ func fineNames(fine []fineRegistration) map[policy.Key]string {
 	for i := range fine {
 		k := fine[i].policy.Key
 		name := k.Webhook("-")
-		if taken[name] {
+		for taken[name] { // more than once for a policy whose name is made to look like such a mark
 			sum := sha256.Sum256([]byte(k.String()))
 			name += "-" + hex.EncodeToString(sum[:8])
 		}

@@ -1,6 +1,8 @@
 package controllers
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"testing"
 
@@ -80,6 +82,24 @@ func TestFineGrained(t *testing.T) {
 	r.fine[0].refused = true
 	if got := b.allMutating(&r); len(got) != len(want) || got[1].MatchConditions != nil {
 		t.Errorf("%+v", got)
+	}
+}
+
+// VI 3.4, 9(3): the API server refuses a configuration with two webhooks of one name, and with it the webhooks of everybody. No
+// choice of names brings that about.
+func TestFineNames(t *testing.T) {
+	t.Parallel()
+	mark := "-" + func() string { sum := sha256.Sum256([]byte("a-b/c")); return hex.EncodeToString(sum[:8]) }()
+	fine := []fineRegistration{
+		{policy: conditioned(t, "a", "b-c", v1.Fail, 5)}, {policy: conditioned(t, "a", "b-c"+mark, v1.Fail, 5)},
+		{policy: conditioned(t, "a", "b-c"+mark+mark, v1.Fail, 5)}, {policy: conditioned(t, "a-b", "c", v1.Fail, 5)},
+	}
+	names := map[string]bool{}
+	for _, name := range fineNames(fine) {
+		names[name] = true
+	}
+	if len(names) != len(fine) {
+		t.Errorf("%d names for %d policies: %v", len(names), len(fine), names)
 	}
 }
 

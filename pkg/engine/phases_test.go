@@ -201,6 +201,33 @@ func TestHeldBefore(t *testing.T) {
 	}
 }
 
+// VI 6.15(1), seed 17: a label that makes the API server ask a policy with matchConditions does not smuggle in what it was not
+// asked about before.
+func TestHeldBeforeConditions(t *testing.T) {
+	t.Parallel()
+	const conditions = "  webhookConfiguration: {matchConditions: [{name: production, expression: \"object.metadata.labels.env == 'production'\"}]}\n"
+	for name, c := range map[string]struct {
+		spec    string
+		allowed bool
+	}{
+		"conditions": {conditions, false},
+		"none":       {"", true},
+	} {
+		f := newFixture(t, engine.Options{}, clusterPolicy("p", c.spec, by("*", "Enforce", ", verifyDigest: false", "$cosign")))
+		f.push("r.io/u:1")
+		for _, phase := range []engine.Phase{engine.Mutating, engine.Validating} {
+			req := updated(pod(phase, "a=r.io/u:1"), "a=r.io/u:1")
+			if c.spec != "" {
+				req.Policy = policy.Key{Name: "p"}
+			}
+			req.Object["metadata"] = map[string]any{"name": "p", "labels": map[string]any{"env": "production"}}
+			if d := f.review(t, req); d.Allowed != c.allowed {
+				t.Errorf("%s, phase %v: allowed %v", name, phase, d.Allowed)
+			}
+		}
+	}
+}
+
 // T-021, VI 6.15(5): of a Pod that gets an ephemeral container only the new one can block, and there are no annotations.
 func TestEphemeralContainers(t *testing.T) {
 	t.Parallel()

@@ -258,9 +258,10 @@ func (p *Plan) Add(rules []*policy.Rule) {
 	}
 }
 
-// heldBefore tells whether a rule matched the object before the update. If that cannot be told, it did not.
+// heldBefore tells whether a rule matched the object before the update. If that cannot be told, it did not: whether the API
+// server would have asked a policy with matchConditions about the old object, only the API server knows.
 func heldBefore(r *policy.Rule, in *Input) bool {
-	if in.Old == nil || in.OldAttributes == nil {
+	if in.Old == nil || in.OldAttributes == nil || r.Policy.FineGrained() {
 		return false
 	}
 	held, err := r.Filter.Matches(in.OldAttributes)

@@ -113,6 +113,7 @@ func (c *webhookController) round(ctx context.Context, policies []*policy.Policy
 			r = register(policies, c.kinds, b.timeout)
 		}
 	}
+	r.bounded()
 	if err := r.checkConditions(ctx, c.conditions); err != nil {
 		return reconcile.Result{}, err
 	}

@@ -42,6 +42,54 @@ func (r *registrations) checkConditions(ctx context.Context, c *conditionChecker
 	return nil
 }
 
+// maxNamespacedWebhooks bounds what the webhooks of all Policies of namespaces take in each configuration, in bytes, and
+// webhookOverhead is about what one takes besides its conditions and rules: the API server stores no object above 1.5 MiB, and a
+// configuration that it does not store keeps the webhooks of everybody as they are.
+const (
+	maxNamespacedWebhooks = 512 << 10
+	webhookOverhead       = 4 << 10
+)
+
+// size is about what a webhook of the policy takes in a configuration, in bytes.
+func (f *fineRegistration) size() int {
+	size := webhookOverhead + 64*max(len(f.mutating.targets), len(f.validating.targets))
+	for _, c := range f.policy.MatchConditions {
+		size += len(c.Name) + 2*len(c.Expression) // escaped, as JSON is
+	}
+	return size
+}
+
+// bounded leaves webhooks of Policies away until they fit, always the last one of the namespace that has the most. That takes
+// from nobody else: a Policy only adds checks in its namespace, and ClusterPolicies always have their webhooks.
+func (r *registrations) bounded() {
+	total, used := 0, map[string]int{}
+	for i := range r.fine {
+		if f := &r.fine[i]; f.policy.Namespace != "" {
+			used[f.policy.Namespace] += f.size()
+			total += f.size()
+		}
+	}
+	for total > maxNamespacedWebhooks {
+		most := ""
+		for namespace, n := range used {
+			if n > used[most] || n == used[most] && namespace > most {
+				most = namespace
+			}
+		}
+		for i := len(r.fine) - 1; i >= 0; i-- {
+			f := r.fine[i]
+			if f.policy.Namespace != most {
+				continue
+			}
+			used[most] -= f.size()
+			total -= f.size()
+			r.problems[f.policy.Key] = fmt.Sprintf("no webhooks are registered: those of Policies with matchConditions take more than %d bytes, and most of them those of namespace %s", maxNamespacedWebhooks, most)
+			r.fine = slices.Delete(r.fine, i, i+1)
+			break
+		}
+	}
+}
+
 // fineNames are the ends of the webhooks' names by policy. "a-b" in namespace "c" and "b" in "c-a" would share one, and the API
 // server refuses a configuration with two webhooks of one name: the later ones get a mark.
 func fineNames(fine []fineRegistration) map[policy.Key]string {

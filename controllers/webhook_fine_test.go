@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -100,6 +101,36 @@ func TestFineNames(t *testing.T) {
 	}
 	if len(names) != len(fine) {
 		t.Errorf("%d names for %d policies: %v", len(names), len(fine), names)
+	}
+}
+
+// VI 9(3): Policies of one namespace cannot make the configurations too large to be stored, and take no webhooks from others.
+func TestFineBounded(t *testing.T) {
+	t.Parallel()
+	large := func(namespace, name string, size int) *policy.Policy {
+		p := conditioned(t, namespace, name, v1.Fail, 5)
+		p.MatchConditions[0].Expression = "'" + strings.Repeat("a", size) + "' != ''"
+		return p
+	}
+	b := newBuilder(t, Options{})
+	policies := []*policy.Policy{large("", "cluster", 200_000), large("a", "x", 100_000), large("greedy", "x", 100_000),
+		large("greedy", "y", 100_000), large("greedy", "z", 100_000), large("z", "x", 50_000)}
+	r := register(policies, newKinds(t, &apis{lists: standardAPIs()}), b.timeout)
+	r.bounded()
+	var left []string
+	for i := range r.fine {
+		left = append(left, r.fine[i].policy.String())
+	}
+	if diff := cmp.Diff([]string{"cluster", "a/x", "greedy/x", "z/x"}, left); diff != "" {
+		t.Error(diff)
+	}
+	for _, name := range []string{"y", "z"} {
+		if cause := r.problems[policy.Key{Namespace: "greedy", Name: name}]; !strings.Contains(cause, "no webhooks are registered") {
+			t.Errorf("%s: %q", name, cause)
+		}
+	}
+	if len(r.problems) != 2 {
+		t.Errorf("%v", r.problems)
 	}
 }
 

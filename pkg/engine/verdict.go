@@ -42,10 +42,13 @@ type review struct {
 	// attested is set when an entry has attestations; checks is what their conditions say.
 	attested bool
 	checks   map[checkKey]checked
+
+	mu   sync.Mutex
+	held map[string]*holding // by digest and repository
 }
 
 func newReview(e *Engine, req *Request, p *plan.Plan) *review {
-	return &review{engine: e, req: req, plan: p, images: make([]resolved, len(p.Images)),
+	return &review{engine: e, req: req, plan: p, images: make([]resolved, len(p.Images)), held: map[string]*holding{},
 		pull: sync.OnceValue(func() extract.Pull { return extract.PullSecrets(req.Attributes.Kind, req.Object) })}
 }
 
@@ -191,15 +194,44 @@ func (r *review) image(ctx context.Context, i int, accesses []*Opened, jobs []jo
 	for k := range all {
 		all[k] = k
 	}
-	// What is attached is held for as long as this image is worked on, and no longer.
-	share := r.engine.memory.Share()
-	defer share.Release()
-	ctx = budget.With(ctx, share)
-	fetch := &memo{}
-	each(all, func(k int) { verdicts[k] = r.judge(ctx, out, fetch, &jobs[k]) })
+	held := r.hold(out.pinned)
+	defer held.release()
+	ctx = budget.With(ctx, held.share)
+	each(all, func(k int) { verdicts[k] = r.judge(ctx, out, &held.memo, &jobs[k]) })
 	for k, j := range jobs {
 		out.verdicts[j.key] = verdicts[k]
 	}
+}
+
+// holding is what is attached to one digest. It is held for as long as an image of the digest is worked on, and no longer.
+type holding struct {
+	memo  memo
+	share *budget.Share
+	users int // covered by the review's mutex
+
+	release func()
+}
+
+// hold is the holding of a digest, which images of one digest share.
+func (r *review) hold(img image.Pinned) *holding {
+	key := img.String()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h := r.held[key]
+	if h == nil {
+		h = &holding{share: r.engine.memory.Share()}
+		h.release = func() {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if h.users--; h.users == 0 {
+				delete(r.held, key)
+				h.share.Release()
+			}
+		}
+		r.held[key] = h
+	}
+	h.users++
+	return h
 }
 
 // judge gives the verdict of one requirement.
@@ -313,7 +345,7 @@ func (u unavailable) Attached(context.Context, image.Pinned, image.Ref) (*image.
 	return nil, u.err
 }
 
-// fetcher fetches once per image of a request what several requirements of it look at.
+// fetcher fetches once per digest of a request what several requirements of it look at.
 type fetcher struct {
 	memo   *memo
 	access *Opened

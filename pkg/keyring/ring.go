@@ -86,18 +86,42 @@ func New(options Options) *Ring {
 }
 
 // Follow says which keys the policies in force name, so that they are there before the first request needs them. Those
-// that are not named any more are dropped after a while.
+// that are not named any more are dropped after a while, or at once where there is no room left. The first references count
+// most: however many others follow, those beyond the limit are keys that requests ask for, if there is room for such.
 func (r *Ring) Follow(refs []verify.Reference) {
+	refs = refs[:min(len(refs), maxKeys-maxAsked)]
 	named := make(map[verify.Reference]bool, len(refs))
 	for _, ref := range refs {
 		named[ref] = true
 	}
+	var gone []verify.Reference
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.followed = named
 	for _, ref := range refs {
+		if r.entries[ref] == nil && len(r.entries) >= maxKeys {
+			gone = append(gone, r.evict())
+		}
 		r.add(ref)
 	}
+	r.mu.Unlock()
+	for _, ref := range gone {
+		r.observe(Change{Reference: ref, Gone: true})
+	}
+}
+
+// evict drops a key that no policy names. There is one in a full Ring, for policies name fewer. The caller holds mu.
+func (r *Ring) evict() verify.Reference {
+	for ref, e := range r.entries {
+		if r.followed[ref] {
+			continue
+		}
+		delete(r.entries, ref)
+		if e.stop != nil {
+			e.stop()
+		}
+		return ref
+	}
+	return ""
 }
 
 // Key returns the key that a reference stands for at this moment. Only for one that nobody asked for before it waits.

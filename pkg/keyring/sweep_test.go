@@ -2,6 +2,7 @@ package keyring
 
 import (
 	"crypto"
+	"fmt"
 	"testing"
 	"time"
 
@@ -45,5 +46,43 @@ func TestSweep(t *testing.T) {
 	r.report(late, crypto.PublicKey("late"), nil)
 	if r.entries[dropped].state.Load() != nil {
 		t.Error("an entry that is gone has a say")
+	}
+}
+
+// VI 9(3): the authors of Policies cannot take the room for the keys of ClusterPolicies, which come first.
+func TestFollowFull(t *testing.T) {
+	t.Parallel()
+	var many []verify.Reference
+	for i := range 2 * maxKeys {
+		many = append(many, verify.Reference(fmt.Sprintf("k8s://tenant/key-%d", i)))
+	}
+	gone := 0
+	r := New(Options{Observe: func(c Change) {
+		if c.Gone {
+			gone++
+		}
+	}})
+	r.Follow(many)
+	for _, ref := range many { // requests ask for all of them
+		r.mu.Lock()
+		r.add(ref)
+		r.mu.Unlock()
+	}
+	if len(r.entries) != maxKeys {
+		t.Fatalf("%d keys", len(r.entries))
+	}
+	stopped := 0
+	for _, e := range r.entries {
+		e.stop = func() { stopped++ }
+	}
+	own := []verify.Reference{"k8s://security/a", "k8s://security/b"}
+	r.Follow(append(own, many...))
+	for _, ref := range own {
+		if r.entries[ref] == nil {
+			t.Errorf("%s is not followed", ref)
+		}
+	}
+	if len(r.entries) != maxKeys || stopped != 2 || gone != 2 {
+		t.Errorf("%d keys, %d stopped, %d gone", len(r.entries), stopped, gone)
 	}
 }

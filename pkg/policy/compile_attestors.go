@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -200,6 +201,9 @@ func (c *compiler) rekor(a *verify.Attestor, in *v1.Rekor, path *field.Path) {
 		a.LogURL = in.URL
 		if u, err := url.Parse(in.URL); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 			c.errs = append(c.errs, field.Invalid(path.Child("url"), clip(in.URL), "an http or https URL is expected"))
+		} else if c.meta.Namespace != "" && itself(u.Hostname()) {
+			// Nobody but an operator knows what listens there (VI 9(3)).
+			c.errs = append(c.errs, field.Forbidden(path.Child("url"), "a Policy asks no log on the machine that Signet runs on"))
 		}
 	}
 	if in.PubKey == "" {
@@ -210,6 +214,12 @@ func (c *compiler) rekor(a *verify.Attestor, in *v1.Rekor, path *field.Path) {
 		c.badMaterial(path.Child("pubkey"), in.PubKey, err)
 	}
 	a.LogKeys = keys
+}
+
+// itself tells whether a host is the machine, which a log may be on only if it is written so.
+func itself(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.Unmap().IsLoopback() || strings.EqualFold(host, "localhost")
 }
 
 // ctlog reads the certificate logs and the timestamp authority. The logs never concern a static key; their keys are

@@ -110,3 +110,21 @@ func TestRefusedReferences(t *testing.T) {
 		})
 	}
 }
+
+// VI 9(3): the author of a Policy does not choose to ask what only the machine itself reaches; an operator may.
+func TestLogOnLoopback(t *testing.T) {
+	t.Parallel()
+	for url, refused := range map[string]bool{
+		"http://localhost:8080": true, "http://LOCALHOST": true, "http://127.0.0.1:6060": true, "http://[::1]": true, "http://[::ffff:127.0.0.1]/x": true,
+		"https://rekor.example.com": false, "http://rekor.rekor-system.svc": false,
+	} {
+		text := entries(t, attested(`[{entries: [{keys: {publicKeys: $KEY, rekor: {url: "`+url+`"}}}]}]`))
+		if _, errs := policy.CompileCluster(cluster(t, text), policy.Options{}); len(errs) > 0 {
+			t.Errorf("%s: %v", url, errs)
+		}
+		_, errs := policy.CompileNamespaced(namespaced(t, strings.Replace(text, "{name: p}", "{name: p, namespace: team}", 1)), policy.Options{})
+		if refused != (len(errs) == 1 && strings.HasSuffix(errs[0].Field, "keys.rekor.url")) || !refused && len(errs) > 0 {
+			t.Errorf("%s: %v", url, errs)
+		}
+	}
+}

@@ -289,10 +289,16 @@ func (c *compiler) variables(value any, place []string, rule string, known map[s
 			return // refused where they are compiled
 		}
 		c.resolvable(rule, compiled.Reads(), known, path)
-		if last := place[len(place)-1]; last != "type" && last != "predicateType" { // those are judged by name (VI 6.6(1))
+		if !isType(place) { // those are judged by name (VI 6.6(1))
 			s.texts = append(s.texts, place)
 		}
 	}
+}
+
+// isType tells whether a place is the type of the entry or of an attestation, and not an annotation of such a name.
+func isType(place []string) bool {
+	return len(place) == 1 && place[0] == "type" ||
+		len(place) == 3 && place[0] == "attestations" && (place[2] == "type" || place[2] == "predicateType")
 }
 
 // reportProperties compiles report properties; nil when they hold no variable.

@@ -27,6 +27,8 @@ func TestVariables(t *testing.T) {
 	for field, entry := range map[string]string{
 		"annotations.a":                                               `{imageReferences: ["*"], annotations: {a: "{{ x }}"}, attestors: [{entries: [{keys: {publicKeys: $KEY}}]}]}`,
 		"attestors[0].entries[0].annotations.a":                       attested(`[{entries: [{annotations: {a: "{{ x }}"}, keys: {publicKeys: $KEY}}]}]`),
+		"annotations.predicateType":                                   `{imageReferences: ["*"], annotations: {predicateType: "{{ x }}"}, attestors: [{entries: [{keys: {publicKeys: $KEY}}]}]}`,
+		"attestors[0].entries[0].annotations.type":                    attested(`[{entries: [{annotations: {type: "{{ x }}"}, keys: {publicKeys: $KEY}}]}]`),
 		"attestors[0].entries[0].keys.publicKeys":                     attested(`[{entries: [{keys: {publicKeys: "{{ x }}"}}]}]`),
 		"attestors[0].entries[0].keys.rekor.pubkey":                   attested(`[{entries: [{keys: {publicKeys: $KEY, rekor: {pubkey: "{{ x }}"}}}]}]`),
 		"attestors[0].entries[0].certificates.cert":                   attested(`[{entries: [{certificates: {cert: "{{ x }}"}}]}]`),

@@ -34,6 +34,8 @@ var (
 	secretForm = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?/[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$`)
 	awsForm    = regexp.MustCompile(`^([A-Za-z0-9.:\[\]-]*)/((?:arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:)?(?:key/)?(?:mrk-)?[A-Fa-f0-9-]{32,40}|` +
 		`(?:arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:)?alias/[A-Za-z0-9/_-]{1,250})$`)
+	// awsHost is a host of AWS KMS. Under Amazon's domains are also hosts that anybody may rent.
+	awsHost   = regexp.MustCompile(`^(?:vpce-[a-z0-9-]+\.)?kms(?:-fips)?\.[a-z]{2,}(?:-[a-z]+)+-[0-9]+\.(?:vpce\.)?(?:amazonaws\.com|amazonaws\.com\.cn|api\.aws)$`)
 	azureForm = regexp.MustCompile(`^([A-Za-z0-9-]{1,127}\.(?:vault|managedhsm)\.(?:azure\.net|azure\.cn|usgovcloudapi\.net))/[A-Za-z0-9-]{1,127}(/[a-z0-9]*)?$`)
 	gcpForm   = regexp.MustCompile(`^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+(/(?:cryptoKeyVersions|versions)/[^/]+)?$`)
 	vaultForm = regexp.MustCompile(`^\w(?:[\w.-]*\w)?$`)
@@ -124,8 +126,7 @@ func (r Reference) Host() string {
 // the process connects to. Only AWS allows for that.
 func (r Reference) Foreign() bool {
 	host := strings.ToLower(hostOf(r.Host()))
-	return host != "" && r.Scheme() == AWSScheme && !strings.HasSuffix(host, ".amazonaws.com") &&
-		!strings.HasSuffix(host, ".amazonaws.com.cn") && !strings.HasSuffix(host, ".api.aws")
+	return host != "" && r.Scheme() == AWSScheme && !awsHost.MatchString(host)
 }
 
 // Fixed tells that the reference names one version of a key, whose public part never changes.

@@ -160,7 +160,7 @@ func (k *keylessWorld) try(t *testing.T, u *user, tc trial) {
 		entry["attestations"] = []any{fields(map[string]any{"attestors": sets}, tc.attested)}
 	}
 	ns := namespace(t)
-	u.apply(t, rule{entry: entry}.in(ns))
+	u.apply(t, rule{entry: entry}.clusterFor(ns))
 	image := k.images[tc.image]
 	if image == "" {
 		t.Fatalf("no image %s", tc.image)
@@ -204,7 +204,7 @@ func TestKeyless(t *testing.T) {
 	probe := func(t *testing.T, from *env.Sigstore, text string, parts ...string) {
 		t.Helper()
 		u, ns := newUser(t), namespace(t)
-		u.apply(t, rule{entry: k.attestors(k.person())}.in(ns))
+		u.apply(t, rule{entry: k.attestors(k.person())}.clusterFor(ns))
 		file := filepath.Join(t.TempDir(), "root.json")
 		if err := from.TrustedRoot(t.Context(), k.cosign, file, parts...); err != nil {
 			t.Fatal(err)

@@ -180,7 +180,7 @@ func TestLogSearch(t *testing.T) {
 				t.Run(what, func(t *testing.T) {
 					t.Parallel()
 					u, ns := newUser(t), namespace(t)
-					u.apply(t, l.policy(k, key, c.failure, c.rekor).in(ns))
+					u.apply(t, l.policy(k, key, c.failure, c.rekor).clusterFor(ns))
 					u.warned()
 					image := k.images[name]
 					_, err := u.create(t, ns, pod("logged", image))

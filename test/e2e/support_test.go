@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -341,6 +342,14 @@ func (r rule) in(namespace string) *unstructured.Unstructured {
 			}},
 		}, r.spec),
 	}}
+}
+
+// clusterFor is a ClusterPolicy for one namespace: it may say what a Policy must not, such as an address on this machine.
+func (r rule) clusterFor(namespace string) *unstructured.Unstructured {
+	resources := map[string]any{"namespaces": []any{namespace}}
+	maps.Copy(resources, r.resources)
+	r.resources, r.name = resources, or(r.name, "signed")+"-"+namespace
+	return r.in("")
 }
 
 // unfolded is the one message of a refusal, without the folding and quoting of its YAML.

@@ -102,7 +102,7 @@ func newFixture(t *testing.T, o credentials.Options) *fixture {
 	o.Secrets, o.SystemNamespace, o.Now = f.cluster, "kyverno", func() time.Time { return f.now }
 	o.Used = func(_, source string) { f.used = append(f.used, source) }
 	f.source = credentials.New(o)
-	for name, u := range map[string]string{"kyverno/entry": "entry", "kyverno/own": "own", "team/pod": "pod", "team/entry": "pod"} {
+	for name, u := range map[string]string{"kyverno/entry": "entry", "kyverno/own": "own", "team/pod": "pod", "team/entry": "pod", "team/stale": "gone", "kyverno/stale": "gone"} {
 		f.put(name, registrytest.DockerConfig(f.server.Host(), u+":x"))
 	}
 	return f
@@ -185,6 +185,9 @@ func TestOpen(t *testing.T) {
 		"a service account with some":                {access: engine.Access{Namespace: "team", ServiceAccount: "builder"}, want: "pod"},
 		"a service account of an impossible name":    {access: engine.Access{Namespace: "team", ServiceAccount: "../x"}, want: "docker"},
 		"the template's before the service account":  {access: engine.Access{Namespace: "team", ServiceAccount: "builder", PullSecrets: []string{"gone"}}, want: "RegistryUnauthorized"},
+		"a stale secret before the Pod's good one":   {access: engine.Access{Namespace: "team", PullSecrets: []string{"stale", "pod"}}, want: "pod"},
+		"a stale secret before the entry's provider": {access: with(engine.Access{}, policy.Credentials{Secrets: named("stale"), Providers: []string{"google"}}), want: "tool"},
+		"stale secrets only":                         {access: engine.Access{Namespace: "team", PullSecrets: []string{"stale", "stale"}}, want: "RegistryUnauthorized"},
 		"an unknown provider":                        {access: with(engine.Access{}, policy.Credentials{Providers: []string{"amazon"}}), want: `error: credential provider "amazon" is not part of this build`},
 	}
 	for name, tc := range cases {

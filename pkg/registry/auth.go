@@ -45,11 +45,8 @@ type resource struct{ host, repository string }
 func (r resource) String() string      { return r.host + "/" + r.repository }
 func (r resource) RegistryStr() string { return r.host }
 
-func lookUp(ctx context.Context, k authn.Keychain, r resource) (credential, error) {
-	a, err := authn.Resolve(ctx, k, r)
-	if err != nil {
-		return credential{}, err
-	}
+// open reads a credential.
+func open(ctx context.Context, a authn.Authenticator) (credential, error) {
 	if a == nil || a == authn.Anonymous {
 		return credential{}, nil
 	}
@@ -70,6 +67,81 @@ func lookUp(ctx context.Context, k authn.Keychain, r resource) (credential, erro
 	}
 	c.id = hex.EncodeToString(sum.Sum(nil))
 	return c, nil
+}
+
+// Choices is a keychain that has several credentials for one host, such as those of several Secrets. Of one that is refused
+// (401 or 403), the next is tried, as kubelets do.
+type Choices interface {
+	authn.Keychain
+	// Choice returns the credential that is tried after n others were refused; nil when there is no further one. The first is
+	// that of Resolve.
+	Choice(ctx context.Context, r authn.Resource, n int) (authn.Authenticator, error)
+}
+
+// maxChoices bounds the credentials that are tried for one repository.
+const maxChoices = 8
+
+// credentials remembers what the keychain said during one call, because keychains read files and run helpers.
+type credentials struct {
+	mu    sync.Mutex
+	known map[string]*chosen // by the host that keychains know
+}
+
+// chosen is the credential in use for a host, after n others.
+type chosen struct {
+	credential
+	n int
+}
+
+// credential is the one in use for an endpoint.
+func (s *session) credential(ctx context.Context, ep *endpoint) (*credential, error) {
+	s.creds.mu.Lock()
+	defer s.creds.mu.Unlock()
+	if c, ok := s.creds.known[ep.credHost]; ok {
+		return &c.credential, nil
+	}
+	a, err := authn.Resolve(ctx, s.client.keychain, resource{ep.credHost, s.path})
+	if err != nil {
+		return nil, err
+	}
+	c := &chosen{}
+	if c.credential, err = open(ctx, a); err != nil {
+		return nil, err
+	}
+	if s.creds.known == nil {
+		s.creds.known = map[string]*chosen{}
+	}
+	s.creds.known[ep.credHost] = c
+	return &c.credential, nil
+}
+
+// another puts the next credential in the place of one that the endpoint refused. It returns false when there is none; and
+// true without doing anything when another request has been here before.
+func (s *session) another(ctx context.Context, ep *endpoint, refused *credential) bool {
+	choices, ok := s.client.keychain.(Choices)
+	if !ok {
+		return false
+	}
+	s.creds.mu.Lock()
+	defer s.creds.mu.Unlock()
+	current := s.creds.known[ep.credHost]
+	if current == nil {
+		return false
+	}
+	if &current.credential != refused {
+		return true
+	}
+	for n := current.n + 1; n < maxChoices; n++ {
+		a, err := choices.Choice(ctx, resource{ep.credHost, s.path}, n)
+		if err != nil || a == nil || a == authn.Anonymous {
+			return false
+		}
+		if c, err := open(ctx, a); err == nil && !c.anonymous() && c.id != refused.id {
+			s.creds.known[ep.credHost] = &chosen{credential: c, n: n}
+			return true
+		}
+	}
+	return false
 }
 
 // authState is what was learnt about hosts and the tokens they gave out, in bounded memory.
@@ -107,42 +179,44 @@ func newAuthState() *authState {
 	return s
 }
 
-// authorization is the header to send without having been asked; empty when the host never asked, or nothing fits.
-func (s *session) authorization(ctx context.Context, ep *endpoint, origin *url.URL) string {
+// authorization is the header to send without having been asked; empty when the host never asked, or nothing fits. The
+// credential is the one it is of, if any.
+func (s *session) authorization(ctx context.Context, ep *endpoint, origin *url.URL) (string, *credential) {
 	state := s.client.shared.auth
 	c, ok := state.challenges.Get(origin.String())
-	if !ok {
-		return ""
-	}
-	cred, err := s.credential(ctx, ep)
-	switch {
-	case err != nil:
-		return ""
-	case cred.RegistryToken != "":
-		return "Bearer " + cred.RegistryToken
-	case c.bearer:
-		t, ok := state.tokens.Get(s.tokenKey(ep, origin, cred))
-		if ok && time.Now().Before(t.expires) {
-			return "Bearer " + t.value
-		}
-		return ""
-	case cred.Username != "":
-		return cred.basic()
-	default:
-		return ""
-	}
-}
-
-// answer turns a challenge into the header to try next. It returns "" when there is nothing else to try.
-func (s *session) answer(ctx context.Context, ep *endpoint, origin *url.URL, h http.Header, sent string) (string, *failure) {
-	c, ok := parseChallenge(h)
 	if !ok {
 		return "", nil
 	}
 	cred, err := s.credential(ctx, ep)
+	switch {
+	case err != nil:
+		return "", nil
+	case cred.RegistryToken != "":
+		return "Bearer " + cred.RegistryToken, cred
+	case c.bearer:
+		t, ok := state.tokens.Get(s.tokenKey(ep, origin, *cred))
+		if ok && time.Now().Before(t.expires) {
+			return "Bearer " + t.value, cred
+		}
+		return "", cred
+	case cred.Username != "":
+		return cred.basic(), cred
+	default:
+		return "", cred
+	}
+}
+
+// answer turns a challenge into the header to try next. It returns "" when there is nothing else to try. The
+// credential is the one that was used, if any.
+func (s *session) answer(ctx context.Context, ep *endpoint, origin *url.URL, h http.Header, sent string) (string, *credential, *failure) {
+	c, ok := parseChallenge(h)
+	if !ok {
+		return "", nil, nil
+	}
+	cred, err := s.credential(ctx, ep)
 	if err != nil {
 		// The error may name files and helpers, so it is not quoted.
-		return "", &failure{err: reason.New(reason.RegistryUnauthorized, "credentials for "+origin.Host+" cannot be read")}
+		return "", nil, &failure{err: reason.New(reason.RegistryUnauthorized, "credentials for "+origin.Host+" cannot be read")}
 	}
 	state := s.client.shared.auth
 	state.challenges.Add(origin.String(), c)
@@ -151,18 +225,18 @@ func (s *session) answer(ctx context.Context, ep *endpoint, origin *url.URL, h h
 	case cred.RegistryToken != "":
 		next = "Bearer " + cred.RegistryToken
 	case c.bearer:
-		t, fail := s.token(ctx, ep, origin, c, cred, strings.TrimPrefix(sent, "Bearer "))
+		t, fail := s.token(ctx, ep, origin, c, *cred, strings.TrimPrefix(sent, "Bearer "))
 		if fail != nil {
-			return "", fail
+			return "", cred, fail
 		}
-		return "Bearer " + t.value, nil
+		return "Bearer " + t.value, cred, nil
 	case cred.Username != "":
 		next = cred.basic()
 	}
 	if next == sent {
-		return "", nil
+		return "", cred, nil
 	}
-	return next, nil
+	return next, cred, nil
 }
 
 // token returns a cached token other than the refused one, or fetches one. Callers that want the same one share the

@@ -167,6 +167,94 @@ func TestBasic(t *testing.T) {
 	}
 }
 
+// users is a keychain with several credentials for each host.
+type users []string
+
+func (u users) Resolve(r authn.Resource) (authn.Authenticator, error) {
+	return u.Choice(context.Background(), r, 0)
+}
+
+func (u users) Choice(_ context.Context, _ authn.Resource, n int) (authn.Authenticator, error) {
+	if n >= len(u) {
+		return nil, nil
+	}
+	return authn.FromConfig(authn.AuthConfig{Username: u[n], Password: "x"}), nil
+}
+
+// A credential that the registry, or the realm of its tokens, refuses is followed by the next one, for all that is asked.
+func TestNextCredential(t *testing.T) {
+	t.Parallel()
+	many := func(first ...string) users { return append(first, "c", "d", "e", "f", "g", "h", "i", "j", "k") }
+	cases := map[string]struct {
+		users  users
+		wanted bool
+	}{
+		"first":             {users{"good", "b"}, true},
+		"second":            {users{"b", "good"}, true},
+		"same twice":        {users{"b", "b", "good"}, true},
+		"one too many":      {many("b", "a", "good")[:3], true},
+		"after the maximum": {append(many("a", "b"), "good"), false},
+		"none":              {users{"a", "b"}, false},
+	}
+	challenge := func(f *fixture) string { return `Bearer realm="` + f.URL() + registrytest.TokenPath + `"` }
+	ways := map[string]func(f *fixture){
+		"basic": func(f *fixture) {
+			f.Fault(registrytest.Match{}, registrytest.Unless(
+				func(r *http.Request) bool { return r.Header.Get("Authorization") == "Basic "+basic("good", "x") },
+				registrytest.Status(401, "UNAUTHORIZED", "WWW-Authenticate", `Basic realm="secret"`)))
+		},
+		"no token for the others": func(f *fixture) {
+			guarded(f.Server, f.URL()+registrytest.TokenPath, "T")
+			f.Fault(registrytest.Match{Kind: registrytest.Token}, func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+				if user, _, _ := r.BasicAuth(); user != "good" {
+					http.Error(w, "", http.StatusForbidden)
+					return
+				}
+				fmt.Fprint(w, `{"token":"T"}`)
+			})
+		},
+		"a token without rights for the others": func(f *fixture) {
+			f.Fault(registrytest.Match{}, func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				switch r.Header.Get("Authorization") {
+				case "Bearer good":
+					next.ServeHTTP(w, r)
+				case "":
+					registrytest.Status(401, "", "WWW-Authenticate", challenge(f))(w, r, next)
+				default:
+					http.Error(w, "", http.StatusForbidden)
+				}
+			})
+			f.Fault(registrytest.Match{Kind: registrytest.Token}, func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+				user, _, _ := r.BasicAuth()
+				fmt.Fprintf(w, `{"token":%q}`, user)
+			})
+		},
+	}
+	for way, guard := range ways {
+		for name, tc := range cases {
+			t.Run(way+"/"+name, func(t *testing.T) {
+				t.Parallel()
+				f := newFixture(t)
+				guard(f)
+				c := newClient(t, registry.Options{Keychain: tc.users})
+				p, err := c.Resolve(t.Context(), parse(t, f.Host()+"/"+repo+":v1"))
+				if tc.wanted && err == nil {
+					_, err = c.Attached(t.Context(), p, image.Ref{})
+				}
+				switch {
+				case !tc.wanted:
+					wantReason(t, err, reason.RegistryUnauthorized, false)
+				case err != nil:
+					t.Fatal(err)
+				}
+				if n := len(f.Log()); n > 30 {
+					t.Errorf("%d requests", n)
+				}
+			})
+		}
+	}
+}
+
 // Tokens of one credential and of one repository are not used for another.
 func TestTokensAreApart(t *testing.T) {
 	t.Parallel()

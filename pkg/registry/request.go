@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/signet-policy/signet/pkg/reason"
@@ -183,57 +182,48 @@ func (s *session) fetch(ctx context.Context, ep *endpoint, w want) (*received, *
 	return r, second
 }
 
-// ask asks one host over one scheme, answering its challenges.
+// ask asks one host over one scheme, with one credential after the other while the host refuses them.
 func (s *session) ask(ctx context.Context, ep *endpoint, scheme string, w want) (*received, *failure) {
+	for {
+		r, used, f := s.askAs(ctx, ep, scheme, w)
+		if f == nil || f.err.Code != reason.RegistryUnauthorized || used == nil || !s.another(ctx, ep, used) {
+			return r, f
+		}
+	}
+}
+
+// askAs asks with the credential in use, answering challenges. It says which one that was; nil for none.
+func (s *session) askAs(ctx context.Context, ep *endpoint, scheme string, w want) (*received, *credential, *failure) {
 	origin := &url.URL{Scheme: scheme, Host: ep.host}
 	u := s.locate(ep, scheme, w)
 	o := outgoing{method: http.MethodGet, kind: w.kind, url: u, origin: origin, accept: w.accept, limit: w.limit, size: w.size}
-	o.authorization = s.authorization(ctx, ep, origin)
+	var used *credential
+	o.authorization, used = s.authorization(ctx, ep, origin)
 	for trips := 0; ; trips++ {
 		r, f := s.client.do(ctx, ep, o)
 		if f == nil {
 			if w.check != nil {
 				if f := w.check(r, showURL(u)); f != nil {
-					return nil, f
+					return nil, used, f
 				}
 			}
-			return r, nil
+			return r, used, nil
 		}
 		if f.challenge == nil || trips == s.client.shared.limits.AuthTrips {
-			return nil, f
+			return nil, used, f
 		}
-		next, fail := s.answer(ctx, ep, origin, f.challenge, o.authorization)
+		next, cred, fail := s.answer(ctx, ep, origin, f.challenge, o.authorization)
+		if cred != nil {
+			used = cred
+		}
 		if fail != nil {
-			return nil, fail
+			return nil, used, fail
 		}
 		if next == "" {
-			return nil, f
+			return nil, used, f
 		}
 		o.authorization = next
 	}
-}
-
-// credentials remembers what the keychain said during one call, because keychains read files and run helpers.
-type credentials struct {
-	mu    sync.Mutex
-	known map[string]credential
-}
-
-func (s *session) credential(ctx context.Context, ep *endpoint) (credential, error) {
-	s.creds.mu.Lock()
-	defer s.creds.mu.Unlock()
-	if c, ok := s.creds.known[ep.credHost]; ok {
-		return c, nil
-	}
-	c, err := lookUp(ctx, s.client.keychain, resource{ep.credHost, s.path})
-	if err != nil {
-		return c, err
-	}
-	if s.creds.known == nil {
-		s.creds.known = map[string]credential{}
-	}
-	s.creds.known[ep.credHost] = c
-	return c, nil
 }
 
 // outgoing is one HTTP request, redirects included.

@@ -241,16 +241,18 @@ func newChecker(key crypto.PublicKey, hash crypto.Hash) (*checker, error) {
 
 // signature verifies the signature over the message, or over its digest where only that is known.
 func (c *checker) signature(s *signed) error {
-	if s.message != nil {
-		return c.verifier.VerifySignature(bytes.NewReader(s.signature), io.MultiReader(bytes.NewReader(s.prefix), bytes.NewReader(s.message)))
-	}
+	sig := bytes.NewReader(s.signature)
 	if _, ok := c.key.(ed25519.PublicKey); ok {
-		return errors.New("an Ed25519 key cannot verify a signature over the manifest by its digest alone")
+		if s.message == nil {
+			return errors.New("an Ed25519 key cannot verify a signature over the manifest by its digest alone")
+		}
+		return c.verifier.VerifySignature(sig, io.MultiReader(bytes.NewReader(s.prefix), bytes.NewReader(s.message)))
 	}
-	if c.hash != crypto.SHA256 {
+	if s.message == nil && c.hash != crypto.SHA256 {
 		return fmt.Errorf("the bundle signs the manifest's SHA-256, the attestor asks for %v", c.hash)
 	}
-	return c.verifier.VerifySignature(bytes.NewReader(s.signature), bytes.NewReader(nil), options.WithDigest(s.digest))
+	// The verifier would allocate a large buffer for what is in memory already.
+	return c.verifier.VerifySignature(sig, bytes.NewReader(nil), options.WithDigest(c.digest(s)))
 }
 
 // digest is the signed message's digest as a log entry states it.

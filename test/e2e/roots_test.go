@@ -137,7 +137,7 @@ func TestA41TrustedRootConfigMap(t *testing.T) {
 	r.needless()
 }
 
-// VI 12, 43: with a root in a ConfigMap, TUF is not asked.
+// Seed 43: with a root in a ConfigMap, TUF is not asked.
 func TestTrustedRootConfigMapBeforeTUF(t *testing.T) {
 	r := newRooted(t, "--trustedRootFile="+shared.cosign.TrustedRoot)
 	r.set(r.trusted)
@@ -160,7 +160,7 @@ func TestTUFUnreachable(t *testing.T) {
 	}
 }
 
-// VI 6.13(3): the repository is asked when the first image needs the root, and not before. VI 12, 42.
+// VI 6.13(3): the repository is asked when the first image needs the root, and not before (seed 42).
 func TestTUF(t *testing.T) {
 	raw, err := os.ReadFile(shared.cosign.TrustedRoot)
 	if err != nil {

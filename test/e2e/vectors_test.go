@@ -28,7 +28,7 @@ import (
 
 // The test vectors once more, with the API server that their first runner plays by itself. Not all can be: a vector
 // that needs another webhook between the phases, a process that has not begun, the API server's own timeout, another user, another ConfigMap,
-// namespaces that nobody can read, keys that are kept elsewhere, exceptions, which say nothing when they are in force, or a host that all of them share stays with the first runner.
+// namespaces that nobody can read, keys that are kept elsewhere, config maps that change, exceptions, which say nothing when they are in force, or a host that all of them share stays with the first runner.
 //
 // The vectors run one after the other, because they give the same names to different policies. Each has a registry host
 // of its own, as long as the one it is written with, so that nothing is cached from the one before.
@@ -42,7 +42,7 @@ func TestVectors(t *testing.T) {
 	played := 0
 	for i, v := range list {
 		if stays[v.Name] != "" || v.Final != "" || v.Request.NotReady || v.Request.Timeout != "" || v.Request.User != "" || v.Request.NamespacesDown != "" ||
-			len(v.Request.API)+len(v.Request.Globals)+len(v.Request.Keys)+len(v.Registry.Hosts)+len(v.Registry.Users)+len(v.Exceptions) > 0 || v.Config != nil {
+			len(v.Request.API)+len(v.Request.Globals)+len(v.Request.Keys)+len(v.Request.ConfigMapsLater)+len(v.Registry.Hosts)+len(v.Registry.Users)+len(v.Exceptions) > 0 || v.Config != nil {
 			continue
 		}
 		one := &vector{Vector: v, host: fmt.Sprintf("g%03d.io", i), server: registrytest.New(nil)}

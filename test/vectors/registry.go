@@ -36,6 +36,8 @@ type Registry struct {
 	// Referrers is "" for a registry with the referrers API, "none" for one without, "empty" for one whose API says
 	// that there are none.
 	Referrers string `json:"referrers"`
+	// FallbackType is the artifact type that fallback tags give for whatever they list; empty for the true one.
+	FallbackType string `json:"fallbackType"`
 	// Users are who may read, "name:password"; none for everybody.
 	Users []string `json:"users"`
 	// Refuse makes the host one that refuses connections.
@@ -112,6 +114,12 @@ func (r *Registry) Stock(s *registrytest.Server) map[string]string {
 		}
 	}
 	r.retag(s, digests)
+	if r.FallbackType != "" {
+		for img, d := range digests {
+			repository, _, _ := strings.Cut(img, ":")
+			s.RetypeFallback(repository, d, r.FallbackType)
+		}
+	}
 	return digests
 }
 

@@ -89,6 +89,7 @@ func run(t *testing.T, v *vectors.Vector) {
 		}
 		v.Registry.Change(t, server, digests)
 		maps.Copy(v.Request.Keys, v.Request.KeysLater)
+		maps.Copy(v.Request.ConfigMaps, v.Request.ConfigMapsLater)
 		if refused := p.apply(t, v.Later); refused != "" {
 			t.Fatal(refused)
 		}

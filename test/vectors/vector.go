@@ -98,7 +98,9 @@ type Request struct {
 	Keys      map[string]string `json:"keys"`
 	KeysLater map[string]string `json:"keysLater"`
 	// ConfigMaps are the config maps that exist, "namespace/name", with their data. All others are not found.
-	ConfigMaps map[string]map[string]string `json:"configMaps"`
+	// ConfigMapsLater replace them after the warm object.
+	ConfigMaps      map[string]map[string]string `json:"configMaps"`
+	ConfigMapsLater map[string]map[string]string `json:"configMapsLater"`
 	// API are the answers of the API server by the path and query that is asked for, as JSON. All others are not found.
 	API map[string]string `json:"api"`
 	// Globals are the data of GlobalContextEntries by their name, "name" or "name.projection".

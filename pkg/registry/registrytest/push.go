@@ -158,6 +158,22 @@ func (s *Server) AttachFallback(repository, subject string, manifests ...Descrip
 	s.PushManifest(repository, tag, indexType, marshal(index))
 }
 
+// RetypeFallback makes the subject's fallback tag, where there is one, give one artifact type for everything it lists.
+func (s *Server) RetypeFallback(repository, subject, artifactType string) {
+	tag := FallbackTag(subject)
+	old, err := s.mem.GetTag(context.Background(), repository, tag)
+	if err != nil {
+		return
+	}
+	defer old.Close()
+	var index Index
+	s.must(json.NewDecoder(old).Decode(&index))
+	for i := range index.Manifests {
+		index.Manifests[i].ArtifactType = artifactType
+	}
+	s.PushManifest(repository, tag, indexType, marshal(index))
+}
+
 // FallbackTag is the tag that lists what is attached to a digest where there is no referrers API.
 func FallbackTag(digest string) string { return strings.Replace(digest, ":", "-", 1) }
 

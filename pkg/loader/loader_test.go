@@ -2,8 +2,10 @@ package loader_test
 
 import (
 	"context"
+	"encoding/pem"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -165,6 +167,38 @@ func TestServiceHeaders(t *testing.T) {
 	}
 	if err := call("/other", true); err == nil || !strings.Contains(err.Error(), "POST") {
 		t.Error(err)
+	}
+}
+
+// VI 1.4(4): a service shows a certificate of the authorities that its entry names, or else of the system's.
+func TestServiceAuthority(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `"ok"`) }))
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	own := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
+	n := &names{addresses: map[string]string{"example.com": "192.0.2.1"}, server: server}
+	l := loader.New(loader.Options{Resolver: n, Dial: n.dial})
+	for name, c := range map[string]struct{ bundle, want string }{
+		"own":          {own, ""},
+		"the system's": {"", "certificate"},
+		"no PEM":       {"PEM", "caBundle holds no PEM certificates"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			call := &policy.CallSource{URL: template(t, "https://example.com/ok")}
+			if c.bundle != "" {
+				call.CABundle = template(t, c.bundle)
+			}
+			value, err := l.Load(t.Context(), &policy.ContextEntry{Name: "x", Call: call}, expr.NewScope(expr.Env{}), nil)
+			switch {
+			case c.want == "" && (err != nil || value != "ok"):
+				t.Errorf("got %v, %v", value, err)
+			case c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)):
+				t.Errorf("got %v, %v, want %s", value, err, c.want)
+			}
+		})
 	}
 }
 

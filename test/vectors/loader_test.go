@@ -10,7 +10,7 @@ import (
 )
 
 // newLoader reads what the vector says is there.
-func newLoader(t *testing.T, v *vectors.Vector) *loader.Loader {
+func newLoader(t testing.TB, v *vectors.Vector) *loader.Loader {
 	api := httptest.NewServer(&v.Request)
 	t.Cleanup(api.Close)
 	base, err := url.Parse(api.URL)

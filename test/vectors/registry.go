@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/registry/registrytest"
@@ -68,6 +69,8 @@ type Fault struct {
 	Close    bool `json:"close"`
 	FlipBit  bool `json:"flipBit"`
 	Truncate bool `json:"truncate"`
+	// Delay is how long the answer takes.
+	Delay string `json:"delay"`
 	// Header sets headers of the answer.
 	Header map[string]string `json:"header"`
 	// Alternate answers as if one of these digests had been asked for, in turn.
@@ -165,6 +168,12 @@ func (f *Fault) fault(t testing.TB, digests map[string]string) registrytest.Faul
 		return registrytest.Hang()
 	case f.Close:
 		return registrytest.Close()
+	case f.Delay != "":
+		d, err := time.ParseDuration(f.Delay)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return registrytest.Delay(d)
 	case f.FlipBit:
 		return registrytest.FlipBit()
 	case f.Truncate:

@@ -56,7 +56,7 @@ func TestVectors(t *testing.T) {
 	}
 }
 
-func run(t *testing.T, v *vectors.Vector) {
+func run(t testing.TB, v *vectors.Vector) {
 	server := registrytest.New(nil)
 	defer server.Close()
 	digests := v.Registry.Stock(server)
@@ -72,7 +72,7 @@ func run(t *testing.T, v *vectors.Vector) {
 	}
 	if refused != "" || want.Refused != "" {
 		if d := cmp.Diff(want.Refused, refused); d != "" {
-			t.Error(d)
+			t.Errorf("refused: %s", d)
 		}
 		return
 	}
@@ -105,7 +105,7 @@ func run(t *testing.T, v *vectors.Vector) {
 	}
 }
 
-func compare(t *testing.T, want *vectors.Want, got *outcome) {
+func compare(t testing.TB, want *vectors.Want, got *outcome) {
 	if got.allowed != want.Allowed {
 		t.Errorf("allowed %v by %s: %s\nwarnings: %q", got.allowed, got.by, got.message, got.warnings)
 	}
@@ -148,6 +148,16 @@ func compare(t *testing.T, want *vectors.Want, got *outcome) {
 	if want.Validated != nil {
 		if d := cmp.Diff(nonNil(*want.Validated), nonNil(got.validated)); d != "" {
 			t.Errorf("validated: %s", d)
+		}
+	}
+	if want.Messages != nil {
+		if d := cmp.Diff(nonNil(*want.Messages), nonNil(got.messages)); d != "" {
+			t.Errorf("messages: %s", d)
+		}
+	}
+	if want.Properties != nil {
+		if d := cmp.Diff(want.Properties, got.properties); d != "" {
+			t.Errorf("properties: %s", d)
 		}
 	}
 	annotations := (&unstructured.Unstructured{Object: got.object}).GetAnnotations()
@@ -193,7 +203,7 @@ func at(object map[string]any, pointer string) any {
 	return here
 }
 
-func object(t *testing.T, text string, digests map[string]string) map[string]any {
+func object(t testing.TB, text string, digests map[string]string) map[string]any {
 	if text == "" {
 		return nil
 	}
@@ -215,7 +225,7 @@ type process struct {
 	final    map[string]any
 }
 
-func newProcess(t *testing.T, v *vectors.Vector, dir string, server *registrytest.Server) *process {
+func newProcess(t testing.TB, v *vectors.Vector, dir string, server *registrytest.Server) *process {
 	v.Registry.Configure(t, server, dir)
 	client, err := registry.New(registry.Options{ConfigDir: dir})
 	if err != nil {
@@ -260,7 +270,7 @@ func newProcess(t *testing.T, v *vectors.Vector, dir string, server *registrytes
 }
 
 // except stores exceptions as a user would, and returns the denial of the first that is refused.
-func (p *process) except(t *testing.T, exceptions []string) string {
+func (p *process) except(t testing.TB, exceptions []string) string {
 	for _, text := range exceptions {
 		raw, err := yaml.YAMLToJSON([]byte(text))
 		if err != nil {
@@ -291,7 +301,7 @@ type anonymous struct{}
 func (anonymous) Resolve(authn.Resource) (authn.Authenticator, error) { return authn.Anonymous, nil }
 
 // apply stores policies as a user would, and returns the denial of the first that is refused.
-func (p *process) apply(t *testing.T, policies []string) string {
+func (p *process) apply(t testing.TB, policies []string) string {
 	for _, text := range policies {
 		raw, err := yaml.YAMLToJSON([]byte(text))
 		if err != nil {
@@ -346,6 +356,8 @@ type outcome struct {
 	warnings           []string
 	patches            []vectors.Patch
 	mutated, validated []string
+	messages           []string
+	properties         map[string]map[string]string
 	object             map[string]any
 }
 
@@ -382,8 +394,8 @@ func (p *process) paths() []string {
 
 // admit sends a request through the webhooks as the API server would: each mutating one with the object as the one
 // before left it, then the validating ones.
-func (p *process) admit(t *testing.T, v *vectors.Vector, o, old map[string]any, operation string) *outcome {
-	out := &outcome{allowed: true, object: o}
+func (p *process) admit(t testing.TB, v *vectors.Vector, o, old map[string]any, operation string) *outcome {
+	out := &outcome{allowed: true, object: o, properties: map[string]map[string]string{}}
 	p.reviewed = nil
 	for _, path := range p.paths() {
 		if operation == "DELETE" && strings.HasPrefix(path, "/mutate") {
@@ -418,13 +430,21 @@ func (p *process) admit(t *testing.T, v *vectors.Vector, o, old map[string]any, 
 			if res.Image != nil {
 				img = res.Image.Ref.String()
 			}
-			*list = append(*list, fmt.Sprintf("%s/%s %s %s %s", res.Rule.Policy.Key, res.Rule.Name, img, res.Status, res.Reason))
+			name := fmt.Sprintf("%s/%s", res.Rule.Policy.Key, res.Rule.Name)
+			*list = append(*list, fmt.Sprintf("%s %s %s %s", name, img, res.Status, res.Reason))
+			if r.Request.Phase == engine.Validating {
+				continue
+			}
+			out.messages = append(out.messages, name+": "+res.Message)
+			if res.Properties != nil {
+				out.properties[name] = res.Properties
+			}
 		}
 	}
 	return out
 }
 
-func patched(t *testing.T, o map[string]any, patch []byte) map[string]any {
+func patched(t testing.TB, o map[string]any, patch []byte) map[string]any {
 	before, err := json.Marshal(o)
 	if err != nil {
 		t.Fatal(err)
@@ -444,7 +464,7 @@ func patched(t *testing.T, o map[string]any, patch []byte) map[string]any {
 	return out
 }
 
-func request(t *testing.T, v *vectors.Vector, o, old map[string]any, operation string) *admissionv1.AdmissionRequest {
+func request(t testing.TB, v *vectors.Vector, o, old map[string]any, operation string) *admissionv1.AdmissionRequest {
 	subject := o
 	if subject == nil {
 		subject = old
@@ -467,7 +487,7 @@ func request(t *testing.T, v *vectors.Vector, o, old map[string]any, operation s
 	return req
 }
 
-func (p *process) post(t *testing.T, path, timeout string, req *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
+func (p *process) post(t testing.TB, path, timeout string, req *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse {
 	req.UID = types.UID("uid-of-" + path)
 	body, err := json.Marshal(&admissionv1.AdmissionReview{TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"}, Request: req})
 	if err != nil {

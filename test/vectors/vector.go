@@ -101,7 +101,8 @@ type Request struct {
 	// ConfigMapsLater replace them after the warm object.
 	ConfigMaps      map[string]map[string]string `json:"configMaps"`
 	ConfigMapsLater map[string]map[string]string `json:"configMapsLater"`
-	// API are the answers of the API server by the path and query that is asked for, as JSON. All others are not found.
+	// API are the answers of the API server by the method, path and query that is asked for, as JSON; ${body} is what was
+	// sent. All others are not found.
 	API map[string]string `json:"api"`
 	// Globals are the data of GlobalContextEntries by their name, "name" or "name.projection".
 	Globals map[string]any `json:"globals"`
@@ -135,10 +136,12 @@ func (r *Request) Global(name, projection string) (any, error) {
 // ServeHTTP is the API server.
 func (r *Request) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	answer, ok := r.API[req.Method+" "+req.URL.RequestURI()]
-	if !ok {
+	body, err := io.ReadAll(req.Body)
+	if !ok || err != nil {
 		w.WriteHeader(http.StatusNotFound)
 		answer = `{"kind": "Status", "message": "the server could not find the requested resource"}`
 	}
+	answer = strings.ReplaceAll(answer, "${body}", string(body))
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = io.WriteString(w, answer) // a client that went away is not our trouble
 }
@@ -210,6 +213,10 @@ type Want struct {
 	// Not looked at when absent.
 	Results   *[]string `json:"results"`
 	Validated *[]string `json:"validated"`
+	// Messages are "policy/rule: message" of the mutating webhooks' results, Properties the report properties of the rules
+	// that name some, by "policy/rule". Not looked at when absent.
+	Messages   *[]string                    `json:"messages"`
+	Properties map[string]map[string]string `json:"properties"`
 	// Annotations are the two verification annotations of the object as it is admitted: the plain one and the scoped
 	// one; absent ones are null. Not looked at when the map is absent.
 	Annotations map[string]*string `json:"annotations"`

@@ -35,6 +35,7 @@ var layers = map[string][]string{
 	"pkg/rekor":           {"pkg/egress"},
 	"pkg/registry":        {"pkg/egress", "pkg/image"},
 	"pkg/registry/cloud":  nil,
+	"pkg/registry/layout": {"pkg/image"},
 	"pkg/verify":          {"pkg/egress", "pkg/image"},
 	"pkg/verify/sigstore": {"pkg/image", "pkg/rekor", "pkg/trust", "pkg/verify"},
 	"pkg/verify/notary":   {"pkg/image", "pkg/verify"},

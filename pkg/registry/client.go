@@ -28,6 +28,9 @@ type Options struct {
 	// Transport replaces the client's own. Refusal of addresses by resolved name, pool sizes, the header limit and
 	// proxies are then the caller's.
 	Transport http.RoundTripper
+	// Local returns what answers for a repository in place of its registry and its mirrors, or nil where those are to be
+	// asked. Its requests have the scheme "oci-layout", no credentials, and the same checks as any other.
+	Local func(host, path string) http.RoundTripper
 	// UserAgent is sent with every request. Empty means "signet".
 	UserAgent string
 	// Observe is called once per HTTP request, from many goroutines. Nil means nobody looks.
@@ -74,6 +77,7 @@ type shared struct {
 	transport http.RoundTripper
 	userAgent string
 	observe   func(Request)
+	local     func(host, path string) http.RoundTripper
 	slots     *slots
 	inFlight  *semaphore.Weighted
 	auth      *authState
@@ -89,7 +93,7 @@ func New(o Options) (*Client, error) {
 		return nil, err
 	}
 	s := &shared{
-		limits: limits, hosts: hosts, transport: o.Transport, userAgent: o.UserAgent, observe: o.Observe,
+		limits: limits, hosts: hosts, transport: o.Transport, userAgent: o.UserAgent, observe: o.Observe, local: o.Local,
 		slots: newSlots(limits.PerHost), inFlight: semaphore.NewWeighted(limits.InFlight), auth: newAuthState(),
 	}
 	if s.transport == nil {
@@ -240,6 +244,11 @@ func (c *Client) session(ref image.Ref) *session {
 		upstream.alt = "http"
 	}
 	s := &session{client: c, path: path}
+	if local := c.local(upstream.credHost, path); local != nil {
+		local.host = host
+		s.endpoints = []*endpoint{local}
+		return s
+	}
 	config := configOf(c.shared.hosts, host)
 	if config == nil {
 		s.endpoints = []*endpoint{upstream}
@@ -252,6 +261,21 @@ func (c *Client) session(ref image.Ref) *session {
 		s.endpoints = append(s.endpoints, config.upstream.endpoint(c, host, upstream))
 	}
 	return s
+}
+
+// localScheme marks what is read from this machine in texts about requests. Nothing speaks it.
+const localScheme = "oci-layout"
+
+// local is the endpoint that answers for a repository in place of its registry; nil for none.
+func (c *Client) local(host, path string) *endpoint {
+	if c.shared.local == nil {
+		return nil
+	}
+	t := c.shared.local(host, path)
+	if t == nil {
+		return nil
+	}
+	return &endpoint{scheme: localScheme, host: host, root: "/v2", credHost: host, transport: t, can: canPull | canResolve | canReferrers}
 }
 
 // endpoint applies a rule for the registry host; what the rule leaves open is taken from the registry's own.

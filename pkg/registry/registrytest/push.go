@@ -71,6 +71,7 @@ func (s *Server) PushBlob(repository, mediaType string, content []byte) Descript
 		MediaType: mediaType, Digest: ociregistry.Digest(d.Digest), Size: d.Size,
 	}, bytes.NewReader(content))
 	s.must(err)
+	s.hold(repository, func(h *held) { h.blobs = append(h.blobs, d.Digest) })
 	return d
 }
 
@@ -79,7 +80,14 @@ func (s *Server) PushBlob(repository, mediaType string, content []byte) Descript
 func (s *Server) PushManifest(repository, tag, mediaType string, content []byte) Descriptor {
 	_, err := s.mem.PushManifest(context.Background(), repository, tag, content, mediaType)
 	s.must(err)
-	return Descriptor{MediaType: mediaType, Digest: DigestOf(content), Size: int64(len(content))}
+	d := Descriptor{MediaType: mediaType, Digest: DigestOf(content), Size: int64(len(content))}
+	s.hold(repository, func(h *held) {
+		h.manifests = append(h.manifests, d)
+		if tag != "" {
+			h.tags[tag] = true
+		}
+	})
+	return d
 }
 
 // PushImage stores a small image and returns its digest. A nil content is a random one.

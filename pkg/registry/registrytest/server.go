@@ -62,6 +62,7 @@ type Server struct {
 	life context.Context
 
 	mu     sync.Mutex
+	held   map[string]*held // by repository
 	log    []*Entry
 	tick   int
 	faults []*armed

@@ -62,5 +62,5 @@ func run(args []string, stdout, stderr io.Writer) int {
 func local(command func(context.Context, []string, cli.Options) int, args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	return command(ctx, args, cli.Options{Stdout: stdout, Stderr: stderr, Version: version})
+	return command(ctx, args, cli.Options{Stdout: stdout, Stderr: stderr, Version: version, SystemNamespace: systemNamespace()})
 }

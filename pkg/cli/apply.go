@@ -16,7 +16,7 @@ const applyCommand = "apply"
 // applyFlags are those of signet apply, under the names that pipelines know.
 type applyFlags struct {
 	flags
-	paths, resources, exceptions []string
+	paths, exceptions            []string
 	userInfo, results            string
 	auditWarn, warnNoPass        bool
 	continueOnFail, policyReport bool
@@ -42,8 +42,7 @@ func applyFlagSet(f *applyFlags) *pflag.FlagSet {
 	fs.BoolVar(&f.continueOnFail, "continue-on-fail", false, "judge the rest when a file cannot be read")
 	fs.BoolVar(&f.registry, "registry", false, "accepted; registries are always asked about images")
 	fs.StringVar(&f.trustedRoot, "trusted-root", "", "trusted_root.json `file`, in place of the public Sigstore instance's")
-	fs.StringVar(&f.registryConfigDir, "registry-config-dir", "", "`directory` with <host>/hosts.toml files, as containerd reads them")
-	fs.BoolVar(&f.allowInsecure, "allow-insecure-registry", false, "allow plain HTTP to registries that do not speak TLS")
+	f.addFlags(fs)
 	fs.BoolVar(&f.offline, "offline", false, "search no transparency log for the entry of a signature that carries none")
 	fs.DurationVar(&f.timeout, "timeout", 30*time.Second, "`time` for each policy and resource")
 	return fs
@@ -52,7 +51,7 @@ func applyFlagSet(f *applyFlags) *pflag.FlagSet {
 func applyUsage() string {
 	return "Judges resources by policies as admission would, without a cluster. Exit code 1 when something fails or is an error.\n\n" +
 		"Usage:\n  signet apply POLICY... --resource FILE... [flags]\n\nPOLICY is a file, a directory, or - for standard input.\n" +
-		"Rules that need a Secret, a config map or the API server are errors; --policy-report says why.\n\nFlags:\n" +
+		"Rules that need a config map, the API server or a Secret that is not among the resources are errors; --policy-report\nsays why.\n\nFlags:\n" +
 		applyFlagSet(&applyFlags{}).FlagUsagesWrapped(120)
 }
 

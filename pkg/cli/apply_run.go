@@ -35,6 +35,7 @@ type applied struct {
 	resources  []*resource
 	// invalid are policies that were refused, each with the reason.
 	invalid []string
+	objects *objects
 	user    userInfo
 	outcome []response
 }
@@ -79,22 +80,30 @@ type response struct {
 }
 
 func (a *applied) run(ctx context.Context, stdin io.Reader, o Options) error {
+	a.objects = newObjects(o)
 	for _, step := range []func(io.Reader, io.Writer) error{a.readPolicies, a.readExceptions, a.readResources, a.readUser} {
 		if err := step(stdin, o.Stderr); err != nil {
 			return err
 		}
 	}
-	seen, err := connect(&a.flags.flags, o.Version)
+	seen, err := connect(&a.flags.flags, a.objects, o)
 	if err != nil {
 		return err
 	}
-	secrets := &keys{services: &keyring.Services{Open: kms.Open}}
+	defer seen.images.close()
+	secrets := &keys{services: &keyring.Services{Open: kms.Open}, objects: a.objects}
 	for _, r := range a.resources {
+		if r.kind.Kind == "Pod" && r.kind.Group == "" {
+			a.objects.complete(r.object, r.kind.Namespace)
+		}
 		for _, p := range a.policies {
 			if err := a.judge(ctx, seen, secrets, p, r); err != nil {
 				return err
 			}
 		}
+	}
+	for _, n := range seen.notes {
+		fmt.Fprintln(o.Stderr, "warning:", clean(n))
 	}
 	return nil
 }
@@ -109,7 +118,7 @@ func (a *applied) judge(ctx context.Context, seen *recorder, secrets *keys, p *p
 	}
 	store.Sync()
 	review := engine.New(engine.Options{
-		Registry: seen, Verifier: seen, Notary: notaryRecorder{seen}, Store: store, Keys: secrets, CacheDisabled: true,
+		Accesses: seen.images, Verifier: seen, Notary: notaryRecorder{seen}, Store: store, Keys: secrets, CacheDisabled: true,
 		Timeout: a.flags.timeout + engineMargin, Loader: loader.New(loader.Options{}), Roles: &a.user, Namespaces: a,
 	})
 	object := r.object
@@ -254,6 +263,9 @@ func (a *applied) resource(object map[string]any) error {
 		group, version = "", group
 	}
 	kind, _ := object["kind"].(string)
+	if err := a.objects.add(object); err != nil {
+		return err
+	}
 	meta, _ := object["metadata"].(map[string]any)
 	name, _ := meta["name"].(string)
 	if name == "" {

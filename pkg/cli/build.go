@@ -68,12 +68,7 @@ func (j *judgement) pinned() image.Pinned {
 	if p, ok, err := j.flags.ref.Pinned(); ok && err == nil {
 		return p
 	}
-	if once := j.seen.resolves[j.flags.ref]; once != nil {
-		if p, err := once(); err == nil {
-			return p
-		}
-	}
-	return image.Pinned{}
+	return j.seen.pinned[j.flags.ref]
 }
 
 // attestors tell where attestors stand.

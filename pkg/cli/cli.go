@@ -30,6 +30,8 @@ type Options struct {
 	Stdout, Stderr io.Writer
 	// Version goes into the User-Agent header of requests to registries.
 	Version string
+	// SystemNamespace is where Secrets are that policies name without a namespace; kyverno if empty.
+	SystemNamespace string
 }
 
 // Verify runs "signet verify" with the arguments after that word and returns the exit code.
@@ -53,7 +55,7 @@ func command(ctx context.Context, name string, args []string, o Options) int {
 	}
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
-	report, warnings, err := run(ctx, f, o.Version)
+	report, warnings, err := run(ctx, f, o)
 	for _, w := range warnings {
 		fmt.Fprintln(o.Stderr, "warning:", clean(w))
 	}

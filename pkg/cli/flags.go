@@ -38,10 +38,11 @@ type flags struct {
 	rekorKey, tsaChain, repository string
 	annotations                    []string
 
-	trustedRoot, registryConfigDir string
-	allowInsecure                  bool
-	output                         string
-	timeout                        time.Duration
+	sources
+	resources   []string
+	trustedRoot string
+	output      string
+	timeout     time.Duration
 }
 
 // attestorFlags make up the policy of a call without --policy.
@@ -74,8 +75,8 @@ func flagSet(name string, f *flags) *pflag.FlagSet {
 	fs.StringArrayVarP(&f.annotations, "annotations", "a", nil, "`key=value` that must be in what was signed; may be repeated")
 	fs.StringVar(&f.repository, "repository", "", "`repository` that holds the signatures, when it is not the image's own")
 	fs.StringVar(&f.trustedRoot, "trusted-root", "", "trusted_root.json `file`, in place of the public Sigstore instance's")
-	fs.StringVar(&f.registryConfigDir, "registry-config-dir", "", "`directory` with <host>/hosts.toml files, as containerd reads them")
-	fs.BoolVar(&f.allowInsecure, "allow-insecure-registry", false, "allow plain HTTP to registries that do not speak TLS")
+	f.addFlags(fs)
+	fs.StringArrayVarP(&f.resources, "resource", "r", nil, "`file` or directory with Secrets that policies name: registry credentials and public keys; may be repeated")
 	fs.StringVarP(&f.output, "output", "o", outputText, "`format`: text or json")
 	fs.DurationVar(&f.timeout, "timeout", 30*time.Second, "`time` for everything")
 	return fs

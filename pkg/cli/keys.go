@@ -7,14 +7,14 @@ import (
 
 	"github.com/signet-policy/signet/pkg/keyring"
 	"github.com/signet-policy/signet/pkg/policy"
-	"github.com/signet-policy/signet/pkg/reason"
 	"github.com/signet-policy/signet/pkg/verify"
 )
 
-// keys supplies the keys that policies refer to, each asked for once. Those in Secrets could not be checked, which decides
-// only where the outcome depends on it.
+// keys supplies the keys that policies refer to, each asked for once. Those in Secrets that are not known here could not be
+// checked, which decides only where the outcome depends on it.
 type keys struct {
 	services *keyring.Services
+	objects  *objects
 
 	mu    sync.Mutex
 	known map[verify.Reference]keyAnswer
@@ -35,8 +35,7 @@ func (k *keys) Key(ctx context.Context, ref verify.Reference) (*verify.Key, erro
 	}
 	var a keyAnswer
 	if ref.Scheme() == verify.SecretScheme {
-		a.err = &reason.Error{Code: reason.TrustMaterialUnavailable, Unreachable: true,
-			Text: "the key " + string(ref) + " is in a cluster, and none is asked here; write it to a file and use --key"}
+		a.key, a.err = k.objects.key(ctx, ref)
 	} else {
 		a.key, a.err = k.services.Ask(ctx, ref)
 	}

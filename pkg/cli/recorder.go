@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/signet-policy/signet/pkg/engine"
 	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/reason"
 	"github.com/signet-policy/signet/pkg/registry"
@@ -15,15 +16,18 @@ import (
 )
 
 // recorder stands between the engine and what it asks, and remembers the answers. Every reference is resolved once and
-// every repository looked at once for the whole call, so that what is printed is what was judged.
+// every repository looked at once with the same credentials for the whole call, so that what is printed is what was judged.
 type recorder struct {
-	client   *registry.Client
+	images   *images
 	verifier verify.Verifier
 	notary   verify.Verifier
 
 	mu       sync.Mutex
 	requests []registry.Request
-	resolves map[image.Ref]func() (image.Pinned, error)
+	uses     []use
+	notes    []string
+	pinned   map[image.Ref]image.Pinned
+	resolves map[resolved]func() (image.Pinned, error)
 	looks    map[place]func() (*image.Attached, error)
 	found    []found
 	trials   []trial
@@ -35,6 +39,50 @@ type place struct {
 	repository string
 	// notary are the artifact types that were looked for, when it was for Notary signatures; empty otherwise.
 	notary string
+	// access tells the credentials apart that were used.
+	access string
+}
+
+// resolved is a reference that was resolved with some credentials.
+type resolved struct {
+	ref    image.Ref
+	access string
+}
+
+// reader reads registries with some credentials.
+type reader interface {
+	engine.Registry
+	engine.Referrers
+	Describe(ctx context.Context, img image.Pinned) (*image.Description, error)
+}
+
+// view is what a recorder sees by a reader: what is learnt with some credentials is not told to who has others.
+type view struct {
+	*recorder
+	reader reader
+	access string
+}
+
+// by returns a view.
+func (r *recorder) by(reader reader, access string) *view { return &view{r, reader, access} }
+
+// use is where the credentials for a host were found.
+type use struct{ host, source string }
+
+// used is for what looks for credentials.
+func (r *recorder) used(host, source string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.uses = append(r.uses, use{host, source})
+}
+
+// note keeps a text for the user, once.
+func (r *recorder) note(text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !slices.Contains(r.notes, text) {
+		r.notes = append(r.notes, text)
+	}
 }
 
 // found is what one repository holds for the image.
@@ -59,14 +107,14 @@ type trial struct {
 
 func newRecorder(verifier, notary verify.Verifier) *recorder {
 	return &recorder{
-		verifier: verifier, notary: notary, resolves: map[image.Ref]func() (image.Pinned, error){},
-		looks: map[place]func() (*image.Attached, error){},
+		verifier: verifier, notary: notary, resolves: map[resolved]func() (image.Pinned, error){},
+		pinned: map[image.Ref]image.Pinned{}, looks: map[place]func() (*image.Attached, error){},
 	}
 }
 
 // Describe reads the manifest and the configuration of an image, for context entries of policies.
-func (r *recorder) Describe(ctx context.Context, img image.Pinned) (*image.Description, error) {
-	return r.client.Describe(ctx, img)
+func (r *view) Describe(ctx context.Context, img image.Pinned) (*image.Description, error) {
+	return r.reader.Describe(ctx, img)
 }
 
 // observe is for the registry client.
@@ -77,39 +125,49 @@ func (r *recorder) observe(seen registry.Request) {
 }
 
 // Resolve implements engine.Registry.
-func (r *recorder) Resolve(ctx context.Context, ref image.Ref) (image.Pinned, error) {
+func (r *view) Resolve(ctx context.Context, ref image.Ref) (image.Pinned, error) {
 	r.mu.Lock()
-	once := r.resolves[ref]
+	key := resolved{ref, r.access}
+	once := r.resolves[key]
 	if once == nil {
-		once = sync.OnceValues(func() (image.Pinned, error) { return r.client.Resolve(ctx, ref) })
-		r.resolves[ref] = once
+		once = sync.OnceValues(func() (image.Pinned, error) {
+			pinned, err := r.reader.Resolve(ctx, ref)
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if _, known := r.pinned[ref]; err == nil && !known {
+				r.pinned[ref] = pinned
+			}
+			return pinned, err
+		})
+		r.resolves[key] = once
 	}
 	r.mu.Unlock()
 	return once()
 }
 
 // Exists implements engine.Registry.
-func (r *recorder) Exists(ctx context.Context, img image.Pinned) error {
-	return r.client.Exists(ctx, img)
+func (r *view) Exists(ctx context.Context, img image.Pinned) error {
+	return r.reader.Exists(ctx, img)
 }
 
 // Attached implements engine.Registry.
-func (r *recorder) Attached(ctx context.Context, img image.Pinned, repository image.Ref) (*image.Attached, error) {
+func (r *view) Attached(ctx context.Context, img image.Pinned, repository image.Ref) (*image.Attached, error) {
 	at := place{digest: img.Digest(), repository: img.Repository()}
 	if !repository.IsZero() {
 		at.repository = repository.Repository()
 	}
-	return r.look(at, func() (*image.Attached, error) { return r.client.Attached(ctx, img, repository) })
+	return r.look(at, func() (*image.Attached, error) { return r.reader.Attached(ctx, img, repository) })
 }
 
 // Referrers implements engine.Referrers.
-func (r *recorder) Referrers(ctx context.Context, img image.Pinned, types []string) (*image.Attached, error) {
+func (r *view) Referrers(ctx context.Context, img image.Pinned, types []string) (*image.Attached, error) {
 	at := place{digest: img.Digest(), repository: img.Repository(), notary: strings.Join(types, " ")}
-	return r.look(at, func() (*image.Attached, error) { return r.client.Referrers(ctx, img, types) })
+	return r.look(at, func() (*image.Attached, error) { return r.reader.Referrers(ctx, img, types) })
 }
 
 // look looks at a place once.
-func (r *recorder) look(at place, fetch func() (*image.Attached, error)) (*image.Attached, error) {
+func (r *view) look(at place, fetch func() (*image.Attached, error)) (*image.Attached, error) {
+	at.access = r.access
 	r.mu.Lock()
 	once := r.looks[at]
 	if once == nil {

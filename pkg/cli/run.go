@@ -24,7 +24,7 @@ import (
 const engineMargin = 500 * time.Millisecond
 
 // run does what a command line asks for. Warnings are for the caller even when there is an error.
-func run(ctx context.Context, f *flags, version string) (*Report, []string, error) {
+func run(ctx context.Context, f *flags, o Options) (*Report, []string, error) {
 	l, err := load(f)
 	if err != nil {
 		return nil, nil, err
@@ -33,26 +33,33 @@ func run(ctx context.Context, f *flags, version string) (*Report, []string, erro
 	if err != nil {
 		return nil, l.warnings, err
 	}
-	seen, err := connect(f, version)
+	objects := newObjects(o)
+	if err := objects.read(f.resources); err != nil {
+		return nil, l.warnings, err
+	}
+	seen, err := connect(f, objects, o)
 	if err != nil {
 		return nil, l.warnings, err
 	}
+	defer seen.images.close()
 	j := &judgement{flags: f, seen: seen, namespace: namespace, policies: l.policies}
 	if len(l.policies) > 0 {
-		j.keys = &keys{services: &keyring.Services{Open: kms.Open}}
+		j.keys = &keys{services: &keyring.Services{Open: kms.Open}, objects: objects}
 		j.keys.bind(ctx, f.timeout, l.policies)
 		if err := j.judge(ctx); err != nil {
 			return nil, l.warnings, err
 		}
 	}
 	if f.command == explainCommand {
-		j.look(ctx)
+		if err := j.look(ctx); err != nil {
+			return nil, l.warnings, err
+		}
 	}
-	return j.report(), l.warnings, nil
+	return j.report(), append(l.warnings, seen.notes...), nil
 }
 
 // connect wires the concrete parts, as the admission process does.
-func connect(f *flags, version string) (*recorder, error) {
+func connect(f *flags, objects *objects, o Options) (*recorder, error) {
 	roots := trust.Public()
 	if f.trustedRoot != "" {
 		var err error
@@ -64,15 +71,10 @@ func connect(f *flags, version string) (*recorder, error) {
 	if !f.offline {
 		verifier = verifier.Searching(rekor.New())
 	}
-	seen := newRecorder(verifier, notary.New(registry.Outside("signet/"+version)))
+	seen := newRecorder(verifier, notary.New(registry.Outside("signet/"+o.Version)))
 	var err error
-	seen.client, err = registry.New(registry.Options{
-		ConfigDir: f.registryConfigDir, AllowInsecure: f.allowInsecure, UserAgent: "signet/" + version, Observe: seen.observe,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("--registry-config-dir: %w", err)
-	}
-	return seen, nil
+	seen.images, err = f.open(seen, objects, o)
+	return seen, err
 }
 
 // judgement is one image under the policies of one call.
@@ -96,7 +98,7 @@ func (j *judgement) judge(ctx context.Context) error {
 	}
 	store.Sync()
 	review := engine.New(engine.Options{
-		Registry: j.seen, Verifier: j.seen, Notary: notaryRecorder{j.seen}, Store: store, Keys: j.keys, CacheDisabled: true, Timeout: j.flags.timeout + engineMargin,
+		Accesses: j.seen.images, Verifier: j.seen, Notary: notaryRecorder{j.seen}, Store: store, Keys: j.keys, CacheDisabled: true, Timeout: j.flags.timeout + engineMargin,
 		Loader: loader.New(loader.Options{}),
 	})
 	name := j.flags.image
@@ -150,32 +152,39 @@ func (j *judgement) request(phase engine.Phase, name string) *engine.Request {
 	}
 }
 
-// look makes sure that the image's places were looked at, even if no rule asked for it.
-func (j *judgement) look(ctx context.Context) {
-	img, err := j.seen.Resolve(ctx, j.flags.ref)
-	if err != nil {
-		j.problem = reason.Of(err)
-		return
-	}
+// look makes sure that the image's places were looked at, even if no rule asked for it: then with the process' own access.
+func (j *judgement) look(ctx context.Context) error {
 	if len(j.seen.found) > 0 {
-		return
+		return nil
 	}
-	attached, err := j.seen.Attached(ctx, img, image.Ref{})
+	own, err := j.seen.images.own(ctx)
 	if err != nil {
+		return err
+	}
+	if err := j.lookBy(ctx, own); err != nil {
 		j.problem = reason.Of(err)
-		return
+	}
+	return nil
+}
+
+func (j *judgement) lookBy(ctx context.Context, by *view) error {
+	img, err := by.Resolve(ctx, j.flags.ref)
+	if err != nil {
+		return err
+	}
+	attached, err := by.Attached(ctx, img, image.Ref{})
+	if err != nil {
+		return err
 	}
 	if len(attached.Artifacts) == 0 {
 		// It may be signed in the other way.
-		if _, err := j.seen.Referrers(ctx, img, []string{image.NotarySignature}); err != nil {
-			j.problem = reason.Of(err)
-			return
+		if _, err := by.Referrers(ctx, img, []string{image.NotarySignature}); err != nil {
+			return err
 		}
 	}
 	if j.flags.ref.RawDigest() != "" && len(attached.Artifacts) == 0 && len(attached.Problems) == 0 {
 		// Nobody has asked for the image itself yet.
-		if err := j.seen.Exists(ctx, img); err != nil {
-			j.problem = reason.Of(err)
-		}
+		return by.Exists(ctx, img)
 	}
+	return nil
 }

@@ -43,6 +43,9 @@ type Options struct {
 	PullSecrets   []policy.SecretName
 	Providers     []string
 	AllowInsecure bool
+	// Behind lets the process' own access stand behind the pull secrets of objects, instead of nothing: for who judges objects
+	// of another place, and may know their images but not their pull secrets.
+	Behind bool
 	// Keychains are those of the providers, by name. The one named default is the docker configuration's; nil for
 	// authn.DefaultKeychain.
 	Keychains map[string]authn.Keychain
@@ -104,7 +107,7 @@ func (s *Source) Open(ctx context.Context, a engine.Access) (engine.Opened, erro
 	if err != nil {
 		return engine.Opened{}, err
 	}
-	own := a.Credentials != nil || len(pull) > 0
+	own := a.Credentials != nil || len(pull) > 0 && !s.opts.Behind
 	named, providers, insecure := s.opts.PullSecrets, s.opts.Providers, s.opts.AllowInsecure
 	if own {
 		named, providers, insecure = nil, nil, false
@@ -131,7 +134,7 @@ func (s *Source) Open(ctx context.Context, a engine.Access) (engine.Opened, erro
 		}
 	}
 	out := engine.Opened{Registry: s.opts.Client.With(k, insecure), Insecure: insecure}
-	if own || len(named) > 0 {
+	if own || len(named)+len(k.secrets) > 0 {
 		out.ID = k.id(insecure)
 	}
 	return out, nil

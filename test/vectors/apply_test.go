@@ -3,6 +3,7 @@ package vectors_test
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -23,43 +24,94 @@ func plain(v *vectors.Vector) bool {
 	r := &v.Request
 	return (r.Operation == "" || r.Operation == "CREATE") && r.Subresource == "" && r.User == "" && len(r.Groups)+len(r.Roles)+len(r.ClusterRoles) == 0 &&
 		r.RolesDown == "" && r.NamespacesDown == "" && r.SecretsDown == "" && r.Timeout == "" && !r.NotReady &&
-		len(r.Namespaces)+len(r.PullSecrets)+len(r.ServiceAccounts)+len(r.Keys)+len(r.ConfigMaps)+len(r.API)+len(r.Globals)+len(v.Config) == 0 &&
-		v.Old == "" && v.Warm == "" && v.Final == "" && len(v.Registry.Users) == 0
+		len(r.Namespaces)+len(r.Keys)+len(r.ConfigMaps)+len(r.API)+len(r.Globals)+len(v.Config) == 0 &&
+		v.Old == "" && v.Warm == "" && v.Final == ""
+}
+
+// behaves tells whether the vector's registry does nothing that a directory cannot do.
+func behaves(v *vectors.Vector) bool {
+	r := &v.Registry
+	return len(r.Users)+len(r.Faults) == 0 && r.Referrers == "" && !r.Refuse && r.After == nil
 }
 
 // apart are vectors whose outcome is another one without an API server, with the reason.
 var apart = map[string]string{
-	"signature-algorithm":       "the schema's default for keys.signatureAlgorithm is there before the entry's is looked at",
-	"credentials-provider":      "credentials of rules are not looked for without a cluster: such a rule is an error",
-	"context-apicall-traversal": "there is no API server to ask, so that the entry's default counts before its path is looked at",
-	"context-apicall-confined":  "the same",
+	"signature-algorithm":          "the schema's default for keys.signatureAlgorithm is there before the entry's is looked at",
+	"credentials-secret-missing":   "a Secret that a rule names and that was not given is an error, because the cluster may have it",
+	"credentials-secret-namespace": "the same",
+	"context-apicall-traversal":    "there is no API server to ask, so that the entry's default counts before its path is looked at",
+	"context-apicall-confined":     "the same",
 }
 
 // TestApply runs the vectors by "signet apply" (VI 10.1): the results of the first phase are those of admission, and what
 // is refused there is refused here.
 func TestApply(t *testing.T) {
 	t.Parallel()
+	applyVectors(t, 150, plain, func(t *testing.T, v *vectors.Vector) { applyVector(t, v, false) })
+}
+
+// TestApplyLayout runs the vectors whose registry behaves again, with what it holds in OCI image layouts, to the same
+// results: nothing of that is asked of the registry any more.
+func TestApplyLayout(t *testing.T) {
+	t.Parallel()
+	is := func(v *vectors.Vector) bool { return plain(v) && behaves(v) }
+	applyVectors(t, 100, is, func(t *testing.T, v *vectors.Vector) { applyVector(t, v, true) })
+}
+
+func applyVectors(t *testing.T, least int, is func(*vectors.Vector) bool, run func(*testing.T, *vectors.Vector)) {
 	list, err := vectors.Load(vectors.Dir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	ran := 0
 	for _, v := range list {
-		if !plain(v) || apart[v.Name] != "" {
+		if !is(v) || apart[v.Name] != "" {
 			continue
 		}
 		ran++
 		t.Run(v.Name, func(t *testing.T) {
 			t.Parallel()
-			applyVector(t, v)
+			run(t, v)
 		})
 	}
-	if ran < 150 {
+	if ran < least {
 		t.Errorf("only %d of %d vectors ran", ran, len(list))
 	}
 }
 
-func applyVector(t *testing.T, v *vectors.Vector) {
+// secretDocuments are the Secrets and service accounts of a vector, as a pipeline would have them.
+func secretDocuments(t *testing.T, v *vectors.Vector, server *registrytest.Server) []string {
+	t.Helper()
+	var texts []string
+	add := func(kind, key string, more map[string]any) {
+		namespace, name, _ := strings.Cut(key, "/")
+		document := map[string]any{"apiVersion": "v1", "kind": kind, "metadata": map[string]any{"namespace": namespace, "name": name}}
+		maps.Copy(document, more)
+		b, err := json.Marshal(document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts = append(texts, string(b))
+	}
+	for key := range v.Request.PullSecrets {
+		namespace, name, _ := strings.Cut(key, "/")
+		kind, data, err := v.Request.Secrets(server.Host()).Secret(t.Context(), namespace, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		add("Secret", key, map[string]any{"type": kind, "data": data})
+	}
+	for key, names := range v.Request.ServiceAccounts {
+		list := []any{}
+		for _, n := range names {
+			list = append(list, map[string]any{"name": n})
+		}
+		add("ServiceAccount", key, map[string]any{"imagePullSecrets": list})
+	}
+	return texts
+}
+
+func applyVector(t *testing.T, v *vectors.Vector, layouts bool) {
 	server := registrytest.New(nil)
 	defer server.Close()
 	digests := v.Registry.Stock(server)
@@ -94,6 +146,24 @@ func applyVector(t *testing.T, v *vectors.Vector) {
 	}
 	if v.Request.TrustedRoot != "" {
 		args = append(args, "--trusted-root", filepath.Join(corpus.Dir(), v.Request.TrustedRoot))
+	}
+	if texts := secretDocuments(t, v, server); len(texts) > 0 {
+		args = append(args, "-r", write("secrets.yaml", texts...))
+	}
+	if layouts {
+		for repository, path := range server.WriteLayouts(t.TempDir()) {
+			for _, host := range append([]string{vectors.Host}, v.Registry.Hosts...) {
+				args = append(args, "--oci-layout", host+"/"+repository+"="+path)
+			}
+		}
+		defer func() {
+			held := server.Repositories()
+			for _, e := range server.Log() {
+				if slices.Contains(held, e.Repository) {
+					t.Errorf("the registry was asked for %s", e.Path)
+				}
+			}
+		}()
 	}
 	var stdout, stderr bytes.Buffer
 	exit := cli.Apply(t.Context(), args, cli.Options{Stdout: &stdout, Stderr: &stderr, Version: "test"})

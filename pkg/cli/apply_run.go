@@ -80,21 +80,20 @@ type response struct {
 }
 
 func (a *applied) run(ctx context.Context, stdin io.Reader, o Options) error {
-	a.objects = newObjects(o)
 	for _, step := range []func(io.Reader, io.Writer) error{a.readPolicies, a.readExceptions, a.readResources, a.readUser} {
 		if err := step(stdin, o.Stderr); err != nil {
 			return err
 		}
 	}
-	seen, err := connect(&a.flags.flags, a.objects, o)
+	seen, err := connect(&a.flags.flags, a.known(), o)
 	if err != nil {
 		return err
 	}
 	defer seen.images.close()
-	secrets := &keys{services: &keyring.Services{Open: kms.Open}, objects: a.objects}
+	secrets := &keys{services: &keyring.Services{Open: kms.Open}, objects: a.known()}
 	for _, r := range a.resources {
 		if r.kind.Kind == "Pod" && r.kind.Group == "" {
-			a.objects.complete(r.object, r.kind.Namespace)
+			a.known().complete(r.object, r.kind.Namespace)
 		}
 		for _, p := range a.policies {
 			if err := a.judge(ctx, seen, secrets, p, r); err != nil {
@@ -106,6 +105,14 @@ func (a *applied) run(ctx context.Context, stdin io.Reader, o Options) error {
 		fmt.Fprintln(o.Stderr, "warning:", clean(n))
 	}
 	return nil
+}
+
+// known are the Secrets and the like that serve the judging.
+func (a *applied) known() *objects {
+	if a.objects == nil {
+		a.objects = newObjects()
+	}
+	return a.objects
 }
 
 // judge plays an API server for one resource and one policy: the mutating phase, its patches, and the validating phase,
@@ -263,7 +270,7 @@ func (a *applied) resource(object map[string]any) error {
 		group, version = "", group
 	}
 	kind, _ := object["kind"].(string)
-	if err := a.objects.add(object); err != nil {
+	if err := a.known().add(object); err != nil {
 		return err
 	}
 	meta, _ := object["metadata"].(map[string]any)

@@ -31,12 +31,8 @@ type secret struct {
 	data map[string][]byte
 }
 
-func newObjects(o Options) *objects {
-	out := &objects{systemNamespace: o.SystemNamespace, secrets: map[policy.SecretName]secret{}, accounts: map[policy.SecretName][]string{}}
-	if out.systemNamespace == "" {
-		out.systemNamespace = defaultSystemNamespace
-	}
-	return out
+func newObjects() *objects {
+	return &objects{systemNamespace: defaultSystemNamespace, secrets: map[policy.SecretName]secret{}, accounts: map[policy.SecretName][]string{}}
 }
 
 // add takes a document, if it is one of those. What names no namespace is in whichever it is looked for in.

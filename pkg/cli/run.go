@@ -33,7 +33,7 @@ func run(ctx context.Context, f *flags, o Options) (*Report, []string, error) {
 	if err != nil {
 		return nil, l.warnings, err
 	}
-	objects := newObjects(o)
+	objects := newObjects()
 	if err := objects.read(f.resources); err != nil {
 		return nil, l.warnings, err
 	}
@@ -72,6 +72,9 @@ func connect(f *flags, objects *objects, o Options) (*recorder, error) {
 		verifier = verifier.Searching(rekor.New())
 	}
 	seen := newRecorder(verifier, notary.New(registry.Outside("signet/"+o.Version)))
+	if o.SystemNamespace != "" {
+		objects.systemNamespace = o.SystemNamespace
+	}
 	var err error
 	seen.images, err = f.open(seen, objects, o)
 	return seen, err

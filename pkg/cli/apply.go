@@ -16,6 +16,7 @@ const applyCommand = "apply"
 // applyFlags are those of signet apply, under the names that pipelines know.
 type applyFlags struct {
 	flags
+	moreFlags
 	paths, exceptions            []string
 	userInfo, results            string
 	auditWarn, warnNoPass        bool
@@ -40,7 +41,8 @@ func applyFlagSet(f *applyFlags) *pflag.FlagSet {
 	fs.IntVar(&f.warnExitCode, "warn-exit-code", 0, "exit `code` when there are warnings and nothing worse")
 	fs.BoolVar(&f.warnNoPass, "warn-no-pass", false, "exit with the code of --warn-exit-code when nothing passed")
 	fs.BoolVar(&f.continueOnFail, "continue-on-fail", false, "judge the rest when a file cannot be read")
-	fs.BoolVar(&f.registry, "registry", false, "accepted; registries are always asked about images")
+	fs.BoolVar(&f.registry, "registry", false, "read images of context entries from their registry, whatever the values say of them")
+	f.add(fs)
 	fs.StringVar(&f.trustedRoot, "trusted-root", "", "trusted_root.json `file`, in place of the public Sigstore instance's")
 	f.addFlags(fs)
 	fs.BoolVar(&f.offline, "offline", false, "search no transparency log for the entry of a signature that carries none")
@@ -50,8 +52,8 @@ func applyFlagSet(f *applyFlags) *pflag.FlagSet {
 
 func applyUsage() string {
 	return "Judges resources by policies as admission would, without a cluster. Exit code 1 when something fails or is an error.\n\n" +
-		"Usage:\n  signet apply POLICY... --resource FILE... [flags]\n\nPOLICY is a file, a directory, or - for standard input.\n" +
-		"Rules that need a config map, the API server or a Secret that is not among the resources are errors; --policy-report\nsays why.\n\nFlags:\n" +
+		"Usage:\n  signet apply POLICY... --resource FILE... [flags]\n\nPOLICY is a file, a directory, the URL of a git repository, or - for standard input.\n" +
+		"Rules that need a config map, the API server or a Secret that is not among the resources are errors, unless values are\ngiven in their place; --policy-report says why.\n\nFlags:\n" +
 		applyFlagSet(&applyFlags{}).FlagUsagesWrapped(120)
 }
 
@@ -73,7 +75,7 @@ func parseApply(args []string) (*applyFlags, error) {
 	case f.timeout <= 0:
 		return nil, fmt.Errorf("--timeout %s: a positive duration is expected", f.timeout)
 	}
-	return f, nil
+	return f, f.check(f)
 }
 
 // Apply runs "signet apply" with the arguments after that word and returns the exit code: 0, 1 when something fails, is an
@@ -88,6 +90,12 @@ func Apply(ctx context.Context, args []string, o Options) int {
 		fmt.Fprintf(o.Stderr, "signet apply: %s (see signet apply --help)\n", cleanLines(err.Error()))
 		return 1
 	}
+	sources := &checkouts{branch: f.branch}
+	defer sources.remove()
+	if f.paths, err = sources.local(ctx, f.paths); err != nil {
+		fmt.Fprintf(o.Stderr, "signet apply: %s\n", cleanLines(err.Error()))
+		return 1
+	}
 	a := &applied{flags: f}
 	if err := a.run(ctx, os.Stdin, o); err != nil {
 		fmt.Fprintf(o.Stderr, "signet apply: %s\n", cleanLines(err.Error()))
@@ -95,7 +103,10 @@ func Apply(ctx context.Context, args []string, o Options) int {
 	}
 	text, err := a.text()
 	if err == nil {
-		_, err = io.WriteString(o.Stdout, text)
+		_, err = io.WriteString(a.told(o), text)
+	}
+	if err == nil {
+		err = a.pipe(o.Stdout)
 	}
 	if err == nil {
 		err = a.store()

@@ -37,6 +37,7 @@ type applied struct {
 	invalid []string
 	objects *objects
 	user    userInfo
+	values  *values // nil for none
 	outcome []response
 }
 
@@ -44,6 +45,8 @@ type applied struct {
 type resource struct {
 	object, last map[string]any
 	kind         match.Attributes
+	// stored is the object as each policy alone would store it.
+	stored map[*policy.Policy]map[string]any
 }
 
 // shown is how the resource is named in the output.
@@ -80,11 +83,16 @@ type response struct {
 }
 
 func (a *applied) run(ctx context.Context, stdin io.Reader, o Options) error {
-	for _, step := range []func(io.Reader, io.Writer) error{a.readPolicies, a.readExceptions, a.readResources, a.readUser} {
+	for _, step := range []func(io.Reader, io.Writer) error{a.readValues, a.readPolicies, a.readExceptions, a.readResources, a.readUser} {
 		if err := step(stdin, o.Stderr); err != nil {
 			return err
 		}
 	}
+	return a.judgeAll(ctx, o)
+}
+
+// judgeAll judges every resource by every policy.
+func (a *applied) judgeAll(ctx context.Context, o Options) error {
 	seen, err := connect(&a.flags.flags, a.known(), o)
 	if err != nil {
 		return err
@@ -103,6 +111,9 @@ func (a *applied) run(ctx context.Context, stdin io.Reader, o Options) error {
 	}
 	for _, n := range seen.notes {
 		fmt.Fprintln(o.Stderr, "warning:", clean(n))
+	}
+	for _, where := range a.values.unused() {
+		fmt.Fprintln(o.Stderr, "warning:", clean(where+": no policy here reads it"))
 	}
 	return nil
 }
@@ -124,15 +135,19 @@ func (a *applied) judge(ctx context.Context, seen *recorder, secrets *keys, p *p
 		store.PutException(x)
 	}
 	store.Sync()
+	told := a.values.of(p, r, a.flags.registry, loader.New(loader.Options{}))
+	user := told.user(a.user)
 	review := engine.New(engine.Options{
 		Accesses: seen.images, Verifier: seen, Notary: notaryRecorder{seen}, Store: store, Keys: secrets, CacheDisabled: true,
-		Timeout: a.flags.timeout + engineMargin, Loader: loader.New(loader.Options{}), Roles: &a.user, Namespaces: a,
+		Timeout: a.flags.timeout + engineMargin, Loader: told, Roles: &user, Namespaces: a,
 	})
 	object := r.object
 	for _, phase := range []engine.Phase{engine.Mutating, engine.Validating} {
-		attributes := r.kind
-		attributes.User = match.User{Name: a.user.UserInfo.Username, Groups: a.user.UserInfo.Groups}
-		d, err := review.Review(ctx, &engine.Request{Phase: phase, FailurePolicy: policy.Ignore, Attributes: attributes, Name: attributes.Name, Object: object})
+		attributes := told.attributes(r, &user)
+		d, err := review.Review(ctx, &engine.Request{
+			Phase: phase, FailurePolicy: policy.Ignore, Attributes: attributes, Name: attributes.Name, Object: object,
+			Admission: told.admission(object, &user),
+		})
 		if err != nil {
 			return err
 		}
@@ -143,6 +158,7 @@ func (a *applied) judge(ctx context.Context, seen *recorder, secrets *keys, p *p
 			return fmt.Errorf("%s: %w", r.shown(), err)
 		}
 		if phase == engine.Mutating {
+			r.stored[p] = object
 			if last, err := patched(r.last, d.Patches); err == nil {
 				r.last = last
 			}
@@ -176,8 +192,13 @@ func patched(object map[string]any, patches []engine.Patch) (map[string]any, err
 	return out, kjson.UnmarshalCaseSensitivePreserveInts(after, &out)
 }
 
-// Labels gives the labels of a namespace that is among the resources.
+// Labels gives the labels of a namespace, as the values say or as it is among the resources.
 func (a *applied) Labels(_ context.Context, name string) (map[string]string, error) {
+	if a.values != nil {
+		if labels, ok := a.values.namespaces[name]; ok {
+			return labels, nil
+		}
+	}
 	for _, r := range a.resources {
 		if r.kind.Kind == "Namespace" && r.kind.Group == "" && r.kind.Name == name {
 			labels := map[string]string{}
@@ -287,12 +308,13 @@ func (a *applied) resource(object map[string]any) error {
 			meta["namespace"] = namespace // as the API server would
 		}
 	}
-	r := &resource{object: object, last: object, kind: match.Attributes{
+	r := &resource{object: object, last: object, stored: map[*policy.Policy]map[string]any{}, kind: match.Attributes{
 		Group: group, Version: version, Kind: kind, Namespace: namespace, Name: name, Operation: match.Create,
 	}}
 	if err := r.kind.Describe(object); err != nil {
 		return fmt.Errorf("%s/%s: %w", kind, name, err)
 	}
+	a.values.place(&r.kind)
 	a.resources = append(a.resources, r)
 	return nil
 }

@@ -61,13 +61,16 @@ func (a *applied) text() (string, error) {
 			fmt.Fprintf(&b, "%d. %s\n", i+1, cleanLines(text))
 		}
 	}
-	if a.flags.policyReport {
+	switch {
+	case a.flags.table:
+		a.results(&b)
+	case a.flags.policyReport:
 		report, err := a.report()
 		if err != nil {
 			return "", err
 		}
 		b.WriteString(report)
-	} else {
+	default:
 		a.failures(&b)
 	}
 	n := a.count()
@@ -81,16 +84,19 @@ func (a *applied) failures(b *strings.Builder) {
 	number := 0
 	for i := range a.outcome {
 		r := &a.outcome[i]
-		if r.result.Status != engine.Fail {
+		if r.result.Status != engine.Fail && !(a.flags.detailed && r.result.Status == engine.Error) {
 			continue
 		}
-		if last == nil || last.policy != r.policy || last.resource != r.resource || last.phase != r.phase {
+		if last == nil || last.policy != r.policy || last.resource != r.resource || last.phase != r.phase || last.result.Status != r.result.Status {
 			if last != nil {
 				b.WriteString("\n")
 			}
 			how := "failed"
-			if a.word(r) == "warn" {
+			switch a.word(r) {
+			case "warn":
 				how = "failed as audit warning"
+			case "error":
+				how = "could not be checked"
 			}
 			fmt.Fprintf(b, "policy %s -> resource %s %s:\n", r.policy.Name, r.resource.shown(), how)
 			number = 0
@@ -135,27 +141,36 @@ func (a *applied) report() (string, error) {
 	return string(text), err
 }
 
-// store writes the resources with their digests and annotations.
-func (a *applied) store() error {
-	if a.flags.results == "" {
-		return nil
-	}
+// stored are the resources with their digests and annotations.
+func (a *applied) stored() (string, error) {
 	var all strings.Builder
 	for i, r := range a.resources {
 		text, err := yaml.Marshal(r.last)
 		if err != nil {
-			return err
+			return "", err
 		}
 		if i > 0 {
 			all.WriteString("---\n")
 		}
 		all.Write(text)
 	}
+	return all.String(), nil
+}
+
+// store writes the resources with their digests and annotations.
+func (a *applied) store() error {
+	if a.flags.results == "" {
+		return nil
+	}
+	all, err := a.stored()
+	if err != nil {
+		return err
+	}
 	path := a.flags.results
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		path = filepath.Join(path, "resources.yaml")
 	}
-	if err := os.WriteFile(path, []byte(all.String()), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte(all), 0o600); err != nil {
 		return fmt.Errorf("--output: %w", err)
 	}
 	return nil

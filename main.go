@@ -25,6 +25,7 @@ Usage:
   signet verify IMAGE [flags]       judge an image as admission would, without a cluster
   signet explain IMAGE [flags]      show where signatures were looked for, what was found, and why it was accepted or not
   signet apply POLICY... -r FILE    judge resources by policies as admission would, without a cluster
+  signet test DIR... [flags]        compare such judgements with those that files named kyverno-test.yaml expect
   signet version                    print the version
 
 Each command lists its flags with --help.
@@ -46,6 +47,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return local(cli.Explain, args[1:], stdout, stderr)
 	case "apply":
 		return local(cli.Apply, args[1:], stdout, stderr)
+	case "test":
+		return local(cli.Test, args[1:], stdout, stderr)
 	case "version", "--version":
 		fmt.Fprintf(stdout, "signet %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 		return 0

@@ -41,6 +41,7 @@ func call(t testing.TB, args ...string) output {
 	commands := map[string]func([]string, Options) int{
 		verifyCommand:  func(a []string, o Options) int { return Verify(t.Context(), a, o) },
 		applyCommand:   func(a []string, o Options) int { return Apply(t.Context(), a, o) },
+		testCommand:    func(a []string, o Options) int { return Test(t.Context(), a, o) },
 		explainCommand: func(a []string, o Options) int { return Explain(t.Context(), a, o) },
 	}
 	exit := commands[args[0]](args[1:], Options{Stdout: &out, Stderr: &err, Version: "test"})

@@ -82,6 +82,27 @@ spec:
 			"\nApplying 3 policy rule(s) to 1 resource(s) with 1 exception(s)...\n\npass: 0, fail: 0, warn: 0, error: 0, skip: 2 \n", ""},
 		"nothing passed": {[]string{enforce, "-r", bad, "-e", except, "--warn-no-pass", "--warn-exit-code", "3"}, 3,
 			"\nApplying 3 policy rule(s) to 1 resource(s) with 1 exception(s)...\n\npass: 0, fail: 0, warn: 0, error: 0, skip: 2 \n", "exit as no objects satisfied policy\n"},
+		"table": {[]string{enforce, "-r", good, "-r", bad, "--table"}, 1,
+			"\nApplying 3 policy rule(s) to 2 resource(s)...\n" + `│────│────────│───────│──────────────────│────────│───────────────│
+│ ID │ POLICY │ RULE  │ RESOURCE         │ RESULT │ REASON        │
+│────│────────│───────│──────────────────│────────│───────────────│
+│ 1  │ signed │ check │ default/Pod/good │ Pass   │ Verified      │
+│ 2  │ signed │ check │ default/Pod/good │ Pass   │ Verified      │
+│ 3  │ signed │ check │ default/Pod/bad  │ Fail   │ Unsigned      │
+│ 4  │ signed │ check │ default/Pod/bad  │ Fail   │ MissingDigest │
+│────│────────│───────│──────────────────│────────│───────────────│
+` + "\npass: 2, fail: 2, warn: 0, error: 0, skip: 0 \n", violations},
+		"table with messages": {[]string{enforce, "-r", good, "-t", "--detailed-results"}, 0,
+			"\nApplying 3 policy rule(s) to 1 resource(s)...\n" + `│────│────────│───────│──────────────────│────────│──────────│────────────────────────────────────────────────────────────────────│
+│ ID │ POLICY │ RULE  │ RESOURCE         │ RESULT │ REASON   │ MESSAGE                                                            │
+│────│────────│───────│──────────────────│────────│──────────│────────────────────────────────────────────────────────────────────│
+│ 1  │ signed │ check │ default/Pod/good │ Pass   │ Verified │ verified image signatures for ghcr.io/acme/key-notlog-v3-bundle:v1 │
+│ 2  │ signed │ check │ default/Pod/good │ Pass   │ Verified │ image verified                                                     │
+│────│────────│───────│──────────────────│────────│──────────│────────────────────────────────────────────────────────────────────│
+` + "\npass: 2, fail: 0, warn: 0, error: 0, skip: 0 \n", ""},
+		"table or report": {[]string{enforce, "-r", good, "-t", "-p"}, 1, "", "signet apply: --table and --policy-report are two forms of the output: give one of them (see signet apply --help)\n"},
+		"to kubectl, refused": {[]string{enforce, "-r", bad, "-r", good, "--stdin"}, 1, "",
+			"\nApplying 3 policy rule(s) to 2 resource(s)...\n" + refused + "\npass: 2, fail: 2, warn: 0, error: 0, skip: 0 \n" + violations},
 		"refused policy": {[]string{broken, "-r", good}, 1,
 			"\nApplying 0 policy rule(s) to 1 resource(s)...\n\nInvalid Policies:\n1. " + broken + `, document 1: spec.rules[0].verifyImages[0]: Invalid value: "check": An image reference is required` + "\n" +
 				"\npass: 0, fail: 0, warn: 0, error: 1, skip: 0 \n", "exit as there are policy errors\n"},
@@ -140,7 +161,14 @@ spec:
 		gone := stocked(t)
 		gone.WriteHostsToml(closed, "ghcr.io")
 		gone.Close()
-		got := call(t, "apply", "--registry-config-dir", closed, enforce, "-r", down)
+		got := call(t, "apply", "--registry-config-dir", closed, enforce, "-r", down, "--detailed-results")
+		if !strings.Contains(got.stdout, "policy signed -> resource default/Pod/down could not be checked:\n1 - check failed to verify image ghcr.io/acme/none:v1: ") {
+			t.Error(got.stdout)
+		}
+		got = call(t, "apply", "--registry-config-dir", closed, enforce, "-r", down)
+		if strings.Contains(got.stdout, "could not be checked") {
+			t.Error(got.stdout)
+		}
 		if got.exit != 1 || !strings.Contains(got.stdout, "error: 2") || got.stderr != "exit as there are policy errors\n" {
 			t.Errorf("exit %d %s%s", got.exit, got.stdout, got.stderr)
 		}

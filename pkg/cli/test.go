@@ -48,8 +48,7 @@ func testFlagSet(f *testFlags) *pflag.FlagSet {
 	fs.BoolVar(&f.registry, "registry", false, "read images of context entries from their registry, whatever the values say of them")
 	fs.BoolVar(&f.plain, "remove-color", false, "print without colors, also on a terminal")
 	fs.StringVar(&f.trustedRoot, "trusted-root", "", "trusted_root.json `file`, in place of the public Sigstore instance's")
-	fs.StringVar(&f.registryConfigDir, "registry-config-dir", "", "`directory` with <host>/hosts.toml files, as containerd reads them")
-	fs.BoolVar(&f.allowInsecure, "allow-insecure-registry", false, "allow plain HTTP to registries that do not speak TLS")
+	f.addFlags(fs)
 	fs.BoolVar(&f.offline, "offline", false, "search no transparency log for the entry of a signature that carries none")
 	fs.DurationVar(&f.timeout, "timeout", 30*time.Second, "`time` for each policy and resource")
 	return fs

@@ -64,7 +64,7 @@ func number(n int, one, many string) string {
 // load reads what a test names, as signet apply would.
 func (t *tested) load(spec *testSpec, path, root string) (*applied, error) {
 	f := &applyFlags{flags: t.flags.flags, registry: t.flags.registry}
-	a := &applied{flags: f, objects: newObjects(t.options)}
+	a := &applied{flags: f}
 	if spec.Values != nil {
 		var err error
 		if a.values, err = spec.Values.compile("values."); err != nil {
@@ -121,7 +121,7 @@ func (t *tested) patched(a *applied, path, root, file string) ([]*resource, erro
 	}
 	f := *a.flags
 	f.resources = paths
-	other := &applied{flags: &f, objects: newObjects(t.options)}
+	other := &applied{flags: &f}
 	if err := other.readResources(strings.NewReader(""), t.options.Stderr); err != nil {
 		return nil, err
 	}

@@ -21,29 +21,14 @@ import (
 // that admission has for its rule, unless images or phases have several, and by no other one.
 func TestSuites(t *testing.T) {
 	t.Parallel()
-	list, err := vectors.Load(vectors.Dir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	ran, passed := 0, &atomic.Int64{}
+	var passed atomic.Int64
 	t.Cleanup(func() {
 		if n := passed.Load(); n < 150 {
 			t.Errorf("only %d rows passed", n)
 		}
 	})
-	for _, v := range list {
-		if !plain(v) || apart[v.Name] != "" || v.Object == "" {
-			continue
-		}
-		ran++
-		t.Run(v.Name, func(t *testing.T) {
-			t.Parallel()
-			passed.Add(runSuite(t, v))
-		})
-	}
-	if ran < 150 {
-		t.Errorf("only %d of %d vectors ran", ran, len(list))
-	}
+	is := func(v *vectors.Vector) bool { return plain(v) && v.Object != "" }
+	applyVectors(t, 150, is, func(t *testing.T, v *vectors.Vector) { passed.Add(runSuite(t, v)) })
 }
 
 // runSuite runs one vector and tells how many rows passed.
@@ -82,6 +67,10 @@ func runSuite(t *testing.T, v *vectors.Vector) int64 {
 	write("object.yaml", v.Object)
 	spec := map[string]any{
 		"apiVersion": "cli.kyverno.io/v1alpha1", "kind": "Test", "policies": []string{"policies.yaml"}, "resources": []string{"object.yaml"},
+	}
+	if texts := secretDocuments(t, v, server); len(texts) > 0 {
+		write("secrets.yaml", texts...)
+		spec["resources"] = []string{"object.yaml", "secrets.yaml"}
 	}
 	if len(v.Exceptions) > 0 {
 		write("exceptions.yaml", slices.Clone(v.Exceptions)...)

@@ -1,6 +1,6 @@
 // Package cli is the command line over the engine: signet verify and signet explain ask of one image what admission would
-// ask, and signet apply and signet test of whole resources, with the same policies, engine, registry client and verifier, and without a
-// cluster.
+// ask, and signet apply and signet test of whole resources, with the same policies, engine, registry client and verifier,
+// and without a cluster.
 //
 // Results go to standard output, as text or as JSON (a Report); warnings and usage errors go to standard error. What
 // registries, certificates and signatures say is cleaned before it is printed.

@@ -47,7 +47,7 @@ type bench struct {
 	store    *policy.Store
 }
 
-func newBench(b *testing.B, cached bool) *bench {
+func newBench(b *testing.B, cached bool, changes ...func(*engine.Options)) *bench {
 	b.Helper()
 	cases, err := corpus.Load()
 	if err != nil {
@@ -67,7 +67,11 @@ func newBench(b *testing.B, cached bool) *bench {
 	if err != nil {
 		b.Fatal(err)
 	}
-	review := engine.New(engine.Options{Registry: client, Verifier: sigstore.New(nil), Store: x.store, CacheDisabled: !cached})
+	options := engine.Options{Registry: client, Verifier: sigstore.New(nil), Store: x.store, CacheDisabled: !cached}
+	for _, change := range changes {
+		change(&options)
+	}
+	review := engine.New(options)
 	resources := webhook.Resources{Engine: review}
 	server := webhook.NewServer("", nil, func() error { return nil }, logr.Discard())
 	server.Handle(webhook.MutateFail, false, resources.Review(engine.Mutating, policy.Fail))

@@ -32,7 +32,7 @@ import (
 )
 
 // checks is how many inputs a property is tried with when nobody says so.
-const checks = "60"
+const checks = "40"
 
 func TestMain(m *testing.M) {
 	// A seed is enough to repeat a failure, and files in the work tree are in the way.

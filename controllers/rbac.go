@@ -12,6 +12,11 @@ package controllers
 //
 // +kubebuilder:rbac:groups=kyverno.io,resources=policyexceptions,verbs=get;list;watch
 //
+// GlobalContextEntries are read, and only their status is written. What they name is the operator's to grant.
+//
+// +kubebuilder:rbac:groups=kyverno.io,resources=globalcontextentries,verbs=get;list;watch
+// +kubebuilder:rbac:groups=kyverno.io,resources=globalcontextentries/status,verbs=patch;update
+//
 // Config maps are what context entries of policies name, wherever they are; each is followed by itself.
 //
 // +kubebuilder:rbac:groups="",resources=configmaps,verbs=get;list;watch
@@ -28,7 +33,7 @@ package controllers
 //
 // +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=mutatingwebhookconfigurations;validatingwebhookconfigurations,verbs=create;list;watch
 // +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=mutatingwebhookconfigurations,resourceNames=kyverno-resource-mutating-webhook-cfg;kyverno-policy-mutating-webhook-cfg;kyverno-verify-mutating-webhook-cfg,verbs=get;update
-// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations,resourceNames=kyverno-resource-validating-webhook-cfg;kyverno-policy-validating-webhook-cfg;kyverno-exception-validating-webhook-cfg,verbs=get;update
+// +kubebuilder:rbac:groups=admissionregistration.k8s.io,resources=validatingwebhookconfigurations,resourceNames=kyverno-resource-validating-webhook-cfg;kyverno-policy-validating-webhook-cfg;kyverno-exception-validating-webhook-cfg;kyverno-global-context-validating-webhook-cfg,verbs=get;update
 // +kubebuilder:rbac:groups=rbac.authorization.k8s.io,resources=clusterroles,resourceNames="kyverno:webhook",verbs=get
 //
 // Reports and events say what was decided; a report is written for an object that exists.

@@ -12,7 +12,7 @@ var GroupVersion = schema.GroupVersion{Group: "kyverno.io", Version: "v2"}
 // AddToScheme registers the kinds of this package and their lists with a scheme.
 func AddToScheme(s *runtime.Scheme) error {
 	builder := runtime.NewSchemeBuilder(func(s *runtime.Scheme) error {
-		s.AddKnownTypes(GroupVersion, &PolicyException{}, &PolicyExceptionList{})
+		s.AddKnownTypes(GroupVersion, &PolicyException{}, &PolicyExceptionList{}, &GlobalContextEntry{}, &GlobalContextEntryList{})
 		metav1.AddToGroupVersion(s, GroupVersion)
 		return nil
 	})

@@ -189,7 +189,8 @@ func (s *Scope) names() []string { return slices.Sorted(maps.Keys(s.entries)) }
 // normalizer brings JSON values to the six types that JMESPath knows, copying only where something must change: numbers of
 // Kubernetes objects are int64, those of JMESPath float64.
 type normalizer struct {
-	budget *budget
+	budget  *budget
+	deepest int // the deepest nesting that was seen
 }
 
 var errNotJSON = errors.New("not a JSON value")
@@ -199,9 +200,16 @@ func (n *normalizer) value(v any, depth int) (any, bool, error) {
 	if depth > n.budget.limits.Depth {
 		return nil, false, fmt.Errorf("%w: nested deeper than %d", ErrLimit, n.budget.limits.Depth)
 	}
+	n.deepest = max(n.deepest, depth)
 	switch t := v.(type) {
 	case nil, bool:
 		return v, false, nil
+	case Prepared: // nothing is made here: its bytes count where they were
+		if depth+t.depth > n.budget.limits.Depth {
+			return nil, false, fmt.Errorf("%w: nested deeper than %d", ErrLimit, n.budget.limits.Depth)
+		}
+		n.deepest = max(n.deepest, depth+t.depth)
+		return t.value, true, nil
 	case string:
 		return v, false, n.budget.grow(len(t))
 	case float64:

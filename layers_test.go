@@ -21,6 +21,7 @@ var layers = map[string][]string{
 	"api/v1":                   nil,
 	"api/v2":                   {"api/v1"},
 	"api/v2beta1":              {"api/v1", "api/v2"},
+	"api/v2alpha1":             {"api/v2"},
 	"api/wgpolicyk8s/v1alpha2": nil,
 
 	"pkg/reason":          nil,
@@ -47,9 +48,10 @@ var layers = map[string][]string{
 	"pkg/keyring":         {"pkg/verify"},
 	"pkg/keyring/kms":     {"pkg/egress", "pkg/keyring", "pkg/verify"},
 	"pkg/loader":          {"pkg/egress", "pkg/expr", "pkg/image", "pkg/policy"},
+	"pkg/globalcontext":   {"pkg/expr", "pkg/loader", "pkg/policy"},
 	"pkg/report":          {"api/wgpolicyk8s/v1alpha2", "pkg/engine", "pkg/extract", "pkg/policy", "pkg/verify"},
 	"webhook":             {"api/v1", "pkg/engine", "pkg/image", "pkg/match", "pkg/policy", "pkg/settings"},
-	"controllers":         {"api/v1", "api/v2", "api/wgpolicyk8s/v1alpha2", "pkg/engine", "pkg/match", "pkg/policy", "pkg/report", "pkg/settings", "pkg/verify"},
+	"controllers":         {"api/v1", "api/v2", "api/wgpolicyk8s/v1alpha2", "pkg/engine", "pkg/expr", "pkg/globalcontext", "pkg/match", "pkg/policy", "pkg/report", "pkg/settings", "pkg/verify"},
 }
 
 // concrete packages put the others together.
@@ -57,12 +59,13 @@ var concrete = []string{"", "hack/", "test/", "testdata/", "pkg/cli"}
 
 // never are what a package must not reach, however far away.
 var never = map[string][]string{
-	"pkg/engine":   {module + "pkg/registry", module + "pkg/verify/sigstore", module + "pkg/verify/notary", "github.com/notaryproject/", "github.com/sigstore/", "k8s.io/client-go", "github.com/google/go-containerregistry", "sigs.k8s.io/controller-runtime"},
-	"pkg/plan":     {module + "pkg/registry", "github.com/sigstore/", "k8s.io/client-go"},
-	"pkg/verify":   {"github.com/sigstore/", "github.com/notaryproject/", "github.com/google/go-containerregistry"},
-	"pkg/loader":   {module + "pkg/registry", module + "pkg/engine", "github.com/sigstore/", "k8s.io/client-go", "sigs.k8s.io/controller-runtime"},
-	"pkg/registry": {"k8s.io/", "github.com/aws/", "github.com/Azure/", "github.com/sigstore/sigstore-go"},
-	"webhook":      {module + "pkg/registry", module + "pkg/verify/sigstore", module + "pkg/verify/notary", "github.com/notaryproject/", "github.com/sigstore/", "k8s.io/client-go", "sigs.k8s.io/controller-runtime"},
+	"pkg/engine":        {module + "pkg/registry", module + "pkg/verify/sigstore", module + "pkg/verify/notary", "github.com/notaryproject/", "github.com/sigstore/", "k8s.io/client-go", "github.com/google/go-containerregistry", "sigs.k8s.io/controller-runtime"},
+	"pkg/plan":          {module + "pkg/registry", "github.com/sigstore/", "k8s.io/client-go"},
+	"pkg/verify":        {"github.com/sigstore/", "github.com/notaryproject/", "github.com/google/go-containerregistry"},
+	"pkg/loader":        {module + "pkg/registry", module + "pkg/engine", "github.com/sigstore/", "k8s.io/client-go", "sigs.k8s.io/controller-runtime"},
+	"pkg/globalcontext": {module + "pkg/registry", module + "pkg/engine", "k8s.io/client-go", "sigs.k8s.io/controller-runtime"},
+	"pkg/registry":      {"k8s.io/", "github.com/aws/", "github.com/Azure/", "github.com/sigstore/sigstore-go"},
+	"webhook":           {module + "pkg/registry", module + "pkg/verify/sigstore", module + "pkg/verify/notary", "github.com/notaryproject/", "github.com/sigstore/", "k8s.io/client-go", "sigs.k8s.io/controller-runtime"},
 }
 
 type listedPackage struct {

@@ -29,6 +29,7 @@ import (
 	"github.com/signet-policy/signet/controllers"
 	"github.com/signet-policy/signet/pkg/credentials"
 	"github.com/signet-policy/signet/pkg/engine"
+	"github.com/signet-policy/signet/pkg/globalcontext"
 	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/loader"
 	"github.com/signet-policy/signet/pkg/policy"
@@ -111,7 +112,14 @@ func serve(ctx context.Context, f *serveFlags, log logr.Logger) error {
 	if err != nil {
 		return err
 	}
-	review := newEngine(f, store, images, roots, namespaces, roles, live, keys, loader.Options{ConfigMaps: configMaps, API: api})
+	load := loader.Options{ConfigMaps: configMaps, API: api, UserAgent: "signet/" + version, CallTimeout: f.apiCallTimeout, MaxResponse: f.maxAPICallResponseLength}
+	resources, err := controllers.NewGlobalResources(config, namespace)
+	if err != nil {
+		return err
+	}
+	globals := globalcontext.New(globalcontext.Options{Caller: loader.New(load), Resources: resources})
+	load.Globals = globals
+	review := newEngine(f, store, images, roots, namespaces, roles, live, keys, loader.New(load))
 	compile := policy.Options{ForceIgnore: f.forceFailurePolicyIgnore, CommonPaths: !f.autoUpdateWebhooks}
 	certificates, err := newCertificates(ctx, config, f, namespace)
 	if err != nil {
@@ -121,7 +129,7 @@ func serve(ctx context.Context, f *serveFlags, log logr.Logger) error {
 		SystemNamespace: namespace, Store: store, Policies: compile, Certificates: certificates,
 		ServicePort: int32(f.servicePort), ServerIP: f.serverIP, ServerPort: int32(f.webhookServerPort), //nolint:gosec // ports, checked
 		WebhookTimeout: int32(f.webhookTimeout), StaticWebhooks: !f.autoUpdateWebhooks, //nolint:gosec // at most 30
-		NoAdmissionReports: !f.admissionReports, Namespaces: namespaces, Roles: roles, Exceptions: f.exceptions(),
+		NoAdmissionReports: !f.admissionReports, Namespaces: namespaces, Roles: roles, Exceptions: f.exceptions(), Globals: globals,
 		Settings: live, UnreadKeys: recorder.UnreadKeys,
 		Changed: func() { followKeys(keys, store) },
 	})
@@ -260,10 +268,9 @@ func newRegistries(f *serveFlags, recorder *report.Recorder, secrets credentials
 }
 
 func newEngine(f *serveFlags, store *policy.Store, images engine.Accesses, roots trust.Root, namespaces engine.Namespaces,
-	roles engine.Roles, live *settings.Live, keys verify.Keys, context loader.Options) *engine.Engine {
-	context.UserAgent, context.CallTimeout, context.MaxResponse = "signet/"+version, f.apiCallTimeout, f.maxAPICallResponseLength
+	roles engine.Roles, live *settings.Live, keys verify.Keys, context *loader.Loader) *engine.Engine {
 	return engine.New(engine.Options{
-		Loader: loader.New(context), EagerContext: !f.deferredLoading,
+		Loader: context, EagerContext: !f.deferredLoading,
 		Accesses: images, Verifier: sigstore.New(roots).Searching(rekor.New()), Store: store, Namespaces: namespaces, Roles: roles,
 		Keys:          keys,
 		Notary:        notary.New(registry.Outside("signet/" + version)),
@@ -329,6 +336,7 @@ func newServer(server *webhook.Server, resources *webhook.Resources, compile pol
 	}
 	server.Handle(webhook.PolicyValidate, false, webhook.ReviewPolicy(compile, set.Unserved, set.CheckConditions, set.LetThrough))
 	server.Handle(webhook.ExceptionValidate, true, webhook.ReviewException(exceptions.Warnings))
+	server.Handle(webhook.GlobalContextValidate, true, webhook.ReviewGlobalContext)
 	server.Handle(webhook.PolicyMutate, true, webhook.Unchanged)
 	server.Handle(webhook.VerifyMutate, true, webhook.Patch(func(object []byte) ([]byte, error) {
 		return controllers.HealthPatch(namespace, object, time.Now())

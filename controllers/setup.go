@@ -22,6 +22,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	v1 "github.com/signet-policy/signet/api/v1"
+	"github.com/signet-policy/signet/pkg/globalcontext"
 	"github.com/signet-policy/signet/pkg/match"
 	"github.com/signet-policy/signet/pkg/policy"
 	"github.com/signet-policy/signet/pkg/settings"
@@ -57,6 +58,9 @@ type Options struct {
 	Namespaces *Namespaces
 	// Exceptions say which PolicyExceptions count.
 	Exceptions Exceptions
+	// Globals keeps the data of GlobalContextEntries, which has to be there before the process is ready; nil when nobody needs
+	// it.
+	Globals *globalcontext.Keeper
 	// Roles are watched while a policy in force needs them; nil when nobody does.
 	Roles *Roles
 	// Settings are put in force as the ConfigMap says; nil when nobody needs them. UnreadKeys is told how many of its keys
@@ -101,6 +105,7 @@ func (o *Options) complete() error {
 type Set struct {
 	loader     *loader
 	namespaces *Namespaces
+	globals    *globalcontext.Keeper
 	conditions *conditionChecker
 	settings   *settings.Live
 	mu         sync.Mutex // covers kinds
@@ -145,9 +150,11 @@ func letThrough(live *settings.Live, p *policy.Policy) []string {
 	return out
 }
 
-// Synced tells whether every policy, every exception, every namespace and the settings have been read once: before that the process is not ready.
+// Synced tells whether every policy, every exception, every namespace, the data of global context entries and the settings
+// have been read once: before that the process is not ready.
 func (s *Set) Synced() bool {
-	return s.loader.store.Snapshot() != nil && s.namespaces.synced() && (s.settings == nil || s.settings.Loaded())
+	return s.loader.store.Snapshot() != nil && s.namespaces.synced() && (s.settings == nil || s.settings.Loaded()) &&
+		(s.globals == nil || s.globals.Settled())
 }
 
 // LoadAll reads every policy and lets the store publish its first snapshot. The manager does that by itself, from its
@@ -206,6 +213,13 @@ func Setup(mgr ctrl.Manager, opts Options) (*Set, error) {
 			return nil, fmt.Errorf("setting up controllers: %w", err)
 		}
 	}
+	if opts.Globals != nil {
+		err := addGlobalControllers(mgr, &globalLoader{keeper: opts.Globals, reader: mgr.GetCache(), retry: time.Second},
+			&globalStatus{keeper: opts.Globals, reader: mgr.GetCache(), writer: live, now: opts.Now})
+		if err != nil {
+			return nil, fmt.Errorf("setting up controllers: %w", err)
+		}
+	}
 	for _, err := range []error{
 		addPolicyController(mgr, "policy", l, everyReplica, edited()),
 		addPolicyController(mgr, "policy-status", status, leader, nil, askStatus.source()),
@@ -219,7 +233,7 @@ func Setup(mgr ctrl.Manager, opts Options) (*Set, error) {
 			return nil, fmt.Errorf("setting up controllers: %w", err)
 		}
 	}
-	return &Set{loader: l, namespaces: opts.Namespaces, settings: opts.Settings, conditions: conditions, kinds: &kinds{client: disco, now: opts.Now}}, nil
+	return &Set{loader: l, namespaces: opts.Namespaces, globals: opts.Globals, settings: opts.Settings, conditions: conditions, kinds: &kinds{client: disco, now: opts.Now}}, nil
 }
 
 // who runs a controller.

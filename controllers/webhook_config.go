@@ -20,6 +20,8 @@ const (
 	VerifyMutating     = "kyverno-verify-mutating-webhook-cfg"
 
 	ExceptionValidating = "kyverno-exception-validating-webhook-cfg"
+
+	GlobalContextValidating = "kyverno-global-context-validating-webhook-cfg"
 )
 
 // The paths that the API server asks. Those of resources are followed by /fail or /ignore.
@@ -31,6 +33,8 @@ const (
 	VerifyMutatePath   = "/verifymutate"
 
 	ExceptionValidatePath = "/exceptionvalidate"
+
+	GlobalContextValidatePath = "/globalcontextvalidate"
 )
 
 // The label of everything that Signet writes and then owns.
@@ -136,6 +140,18 @@ func (b *builder) exceptionValidating() []admissionregistrationv1.ValidatingWebh
 			Operations: operationTypes(match.Create | match.Update),
 			Rule: admissionregistrationv1.Rule{APIGroups: []string{"kyverno.io"}, APIVersions: []string{"v2", "v2beta1"},
 				Resources: []string{"policyexceptions"}, Scope: pointer(admissionregistrationv1.NamespacedScope)},
+		}})
+	return []admissionregistrationv1.ValidatingWebhook{w}
+}
+
+// globalContextValidating refuses. Nothing depends on it: an entry that does not compile gives no data, so that one may be
+// stored while nobody answers.
+func (b *builder) globalContextValidating() []admissionregistrationv1.ValidatingWebhook {
+	w := b.validating("validate-global-context.kyverno.svc", GlobalContextValidatePath, admissionregistrationv1.Ignore,
+		[]admissionregistrationv1.RuleWithOperations{{
+			Operations: operationTypes(match.Create | match.Update),
+			Rule: admissionregistrationv1.Rule{APIGroups: []string{"kyverno.io"}, APIVersions: []string{"v2", "v2beta1", "v2alpha1"},
+				Resources: []string{"globalcontextentries"}, Scope: pointer(admissionregistrationv1.ClusterScope)},
 		}})
 	return []admissionregistrationv1.ValidatingWebhook{w}
 }

@@ -83,6 +83,9 @@ func (c *webhookController) round(ctx context.Context, policies []*policy.Policy
 	if err := w.validating(ctx, ExceptionValidating, b.exceptionValidating()); err != nil {
 		return reconcile.Result{}, err
 	}
+	if err := w.validating(ctx, GlobalContextValidating, b.globalContextValidating()); err != nil {
+		return reconcile.Result{}, err
+	}
 	if err := w.mutating(ctx, PolicyMutating, b.policyMutating()); err != nil {
 		return reconcile.Result{}, err
 	}

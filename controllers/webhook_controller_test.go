@@ -71,7 +71,7 @@ func staleLease(t *testing.T) *coordinationv1.Lease {
 
 func TestWebhookRounds(t *testing.T) {
 	t.Parallel()
-	whole := map[string]int{ResourceMutating: 1, ResourceValidating: 1, PolicyMutating: 1, PolicyValidating: 1, ExceptionValidating: 1, VerifyMutating: 1}
+	whole := map[string]int{ResourceMutating: 1, ResourceValidating: 1, PolicyMutating: 1, PolicyValidating: 1, ExceptionValidating: 1, GlobalContextValidating: 1, VerifyMutating: 1}
 	t.Run("everything is written, and the policy covered", func(t *testing.T) {
 		t.Parallel()
 		r := newRound(t, &apis{lists: standardAPIs()})
@@ -95,7 +95,7 @@ func TestWebhookRounds(t *testing.T) {
 		if err != nil || result.RequeueAfter == 0 {
 			t.Fatalf("got %v, %v", result, err)
 		}
-		want := map[string]int{ResourceMutating: 2, PolicyMutating: 1, PolicyValidating: 1, ExceptionValidating: 1, VerifyMutating: 1}
+		want := map[string]int{ResourceMutating: 2, PolicyMutating: 1, PolicyValidating: 1, ExceptionValidating: 1, GlobalContextValidating: 1, VerifyMutating: 1}
 		if diff := cmp.Diff(want, r.names(t)); diff != "" {
 			t.Errorf("-want +got\n%s", diff)
 		}

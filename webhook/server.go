@@ -42,6 +42,8 @@ const (
 
 	ExceptionValidate = "/exceptionvalidate"
 
+	GlobalContextValidate = "/globalcontextvalidate"
+
 	// FineGrained follows the path of a failure policy and is followed by a policy's name, or namespace/name.
 	FineGrained = "/finegrained"
 

@@ -27,7 +27,7 @@ type ConfigMaps interface {
 // Globals gives what GlobalContextEntries keep.
 type Globals interface {
 	// Global is the data of an entry, or of one of its projections if that is not empty. The error is that of an entry which
-	// does not exist or has no data yet.
+	// does not exist (ErrNoEntry), has no such projection, or has no data now.
 	Global(name, projection string) (any, error)
 }
 
@@ -170,16 +170,9 @@ func (l *Loader) global(ctx context.Context, entry *policy.ContextEntry, scope *
 // lookup reads name, or name.projection. Names of objects may hold dots, so the longest name that exists counts.
 func (l *Loader) lookup(name string) (any, error) {
 	value, err := l.opts.Globals.Global(name, "")
-	for i := len(name) - 1; err != nil && i > 0; i-- {
-		if name[i] != '.' {
-			continue
-		}
-		found, projected := l.opts.Globals.Global(name[:i], name[i+1:])
-		if projected == nil {
-			return found, nil
-		}
-		if !errors.Is(projected, ErrNoEntry) {
-			err = projected
+	for i := len(name) - 1; errors.Is(err, ErrNoEntry) && i > 0; i-- {
+		if name[i] == '.' {
+			value, err = l.opts.Globals.Global(name[:i], name[i+1:])
 		}
 	}
 	return value, err

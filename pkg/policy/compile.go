@@ -26,8 +26,6 @@ const autogenControllers = "pod-policies.kyverno.io/autogen-controllers"
 
 // Options change how policies are compiled. The zero value is the product's.
 type Options struct {
-	// Globals says that something keeps the data of GlobalContextEntries; without it, references to them are refused.
-	Globals bool
 	// ForceIgnore makes every failure policy Ignore (--forceFailurePolicyIgnore).
 	ForceIgnore bool
 	// CommonPaths leaves policies without webhooks of their own: what has matchConditions is judged with all the others,

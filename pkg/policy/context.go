@@ -136,8 +136,6 @@ func (c *compiler) contextEntry(in *v1.ContextEntry, rule string, known map[stri
 		out.Query = r.query(in.ImageRegistry.JMESPath, true, at.Child("jmesPath"))
 	case in.Variable != nil:
 		r.variable(&out, in.Variable, at)
-	case !c.opts.Globals:
-		c.errs = append(c.errs, field.Forbidden(at, "not evaluated by this version of Signet: there are no GlobalContextEntries"))
 	default:
 		out.Global = r.required(in.GlobalReference.Name, at.Child("name"))
 		out.Query = r.query(in.GlobalReference.JMESPath, true, at.Child("jmesPath"))

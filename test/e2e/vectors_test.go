@@ -42,7 +42,7 @@ func TestVectors(t *testing.T) {
 	played := 0
 	for i, v := range list {
 		if stays[v.Name] != "" || v.Final != "" || v.Request.NotReady || v.Request.Timeout != "" || v.Request.User != "" || v.Request.NamespacesDown != "" ||
-			len(v.Request.API)+len(v.Request.Globals)+len(v.Request.Keys)+len(v.Request.ConfigMapsLater)+len(v.Registry.Hosts)+len(v.Registry.Users)+len(v.Exceptions) > 0 || v.Config != nil {
+			len(v.Request.API)+len(v.Request.Keys)+len(v.Request.ConfigMapsLater)+len(v.Registry.Hosts)+len(v.Registry.Users)+len(v.Exceptions) > 0 || v.Config != nil {
 			continue
 		}
 		one := &vector{Vector: v, host: fmt.Sprintf("g%03d.io", i), server: registrytest.New(nil)}
@@ -159,6 +159,13 @@ func (v *vector) play(t *testing.T, u *user) {
 	if old != nil {
 		prepare(t, u, old)
 	}
+	if err := v.publish(t, u, digests); err != nil {
+		const begin = `admission webhook "validate-global-context.kyverno.svc" denied the request: `
+		if err.Error() != begin+want.Refused {
+			t.Errorf("refused: %v, want %s", err, want.Refused)
+		}
+		return
+	}
 	u.warned()
 	refused := v.apply(t, u, v.Policies, digests)
 	if refused != nil || want.Refused != "" {
@@ -185,6 +192,22 @@ func (v *vector) play(t *testing.T, u *user) {
 	u.warned()
 	got, err := v.request(t, u, object, old)
 	v.compare(t, want, got, err, u.warned())
+}
+
+// publish creates global context entries until all have been tried or one is refused.
+func (v *vector) publish(t *testing.T, u *user, digests map[string]string) error {
+	t.Helper()
+	for _, text := range v.Globals {
+		g := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal([]byte(v.text(text, digests)), &g.Object); err != nil {
+			t.Fatal(err)
+		}
+		if err := u.publish(t, g); err != nil {
+			return err
+		}
+		u.published(t, g.GetName(), "")
+	}
+	return nil
 }
 
 // configMap creates a config map, "namespace/name", for as long as the test runs.

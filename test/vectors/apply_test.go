@@ -24,7 +24,7 @@ func plain(v *vectors.Vector) bool {
 	r := &v.Request
 	return (r.Operation == "" || r.Operation == "CREATE") && r.Subresource == "" && r.User == "" && len(r.Groups)+len(r.Roles)+len(r.ClusterRoles) == 0 &&
 		r.RolesDown == "" && r.NamespacesDown == "" && r.SecretsDown == "" && r.Timeout == "" && !r.NotReady &&
-		len(r.Namespaces)+len(r.Keys)+len(r.ConfigMaps)+len(r.API)+len(r.Globals)+len(v.Config) == 0 &&
+		len(r.Namespaces)+len(r.Keys)+len(r.ConfigMaps)+len(r.API)+len(v.Globals)+len(v.Config) == 0 &&
 		v.Old == "" && v.Warm == "" && v.Final == ""
 }
 

@@ -27,6 +27,7 @@ import (
 	v1 "github.com/signet-policy/signet/api/v1"
 	"github.com/signet-policy/signet/pkg/credentials"
 	"github.com/signet-policy/signet/pkg/engine"
+	"github.com/signet-policy/signet/pkg/globalcontext"
 	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/policy"
 	"github.com/signet-policy/signet/pkg/registry"
@@ -66,7 +67,10 @@ func run(t testing.TB, v *vectors.Vector) {
 	}
 	dir := t.TempDir()
 	p := newProcess(t, v, dir, server)
-	refused := p.apply(t, v.Policies)
+	refused := p.publish(t, v.Globals)
+	if refused == "" {
+		refused = p.apply(t, v.Policies)
+	}
 	if refused == "" {
 		refused = p.except(t, v.Exceptions)
 	}
@@ -218,6 +222,7 @@ func object(t testing.TB, text string, digests map[string]string) map[string]any
 type process struct {
 	options  policy.Options
 	store    *policy.Store
+	globals  *globalcontext.Keeper
 	handler  http.Handler
 	reviewed []*webhook.Reviewed
 	policies []*policy.Policy
@@ -247,13 +252,15 @@ func newProcess(t testing.TB, v *vectors.Vector, dir string, server *registrytes
 		t.Fatal(errs)
 	}
 	live.Set(read)
-	p := &process{options: policy.Options{Globals: len(v.Request.Globals) > 0}, store: policy.NewStore()}
+	p := &process{store: policy.NewStore()}
+	load, globals := newLoader(t, v)
+	p.globals = globals
 	accesses := credentials.New(credentials.Options{
 		Client: client, Secrets: v.Request.Secrets(server.Host()), SystemNamespace: vectors.SystemNamespace,
 		Keychains: map[string]authn.Keychain{"default": anonymous{}, "github": anonymous{}},
 	})
 	e := engine.New(engine.Options{Accesses: accesses, Verifier: sigstore.New(source), Notary: notary.New(nil), Store: p.store, Namespaces: &v.Request, Roles: &v.Request, Keys: &v.Request,
-		Parser: func() *image.Parser { return live.Current().Images() }, Loader: newLoader(t, v)})
+		Parser: func() *image.Parser { return live.Current().Images() }, Loader: load})
 	resources := &webhook.Resources{Engine: e, Settings: live, Roles: &v.Request, Record: func(r *webhook.Reviewed) { p.reviewed = append(p.reviewed, r) }}
 	s := webhook.NewServer("", nil, func() error { return nil }, logr.Discard())
 	s.Handle(webhook.MutateFail, false, resources.Review(engine.Mutating, policy.Fail))
@@ -264,6 +271,7 @@ func newProcess(t testing.TB, v *vectors.Vector, dir string, server *registrytes
 		s.HandleEach(path, one.failure == policy.Ignore, func(k policy.Key) webhook.Review { return resources.ReviewOf(one.phase, one.failure, k) })
 	}
 	s.Handle(webhook.PolicyValidate, false, webhook.ReviewPolicy(p.options, nil, nil))
+	s.Handle(webhook.GlobalContextValidate, true, webhook.ReviewGlobalContext)
 	s.Handle(webhook.ExceptionValidate, true, webhook.ReviewException(nil))
 	p.handler = s.Handler()
 	return p

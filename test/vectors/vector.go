@@ -5,6 +5,7 @@
 //
 //	policy*.yaml    the policies in force, in the order of their names
 //	exception*.yaml the PolicyExceptions in force
+//	global*.yaml    the GlobalContextEntries that there are; what they read is in request.yaml
 //	object.yaml     the object under review; absent in vectors of refused policies
 //	old.yaml        the object before an update
 //	final.yaml      the object as another webhook leaves it between the two phases
@@ -25,6 +26,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -37,8 +39,9 @@ import (
 	"golang.org/x/tools/txtar"
 	"sigs.k8s.io/yaml"
 
-	"github.com/signet-policy/signet/pkg/loader"
+	"github.com/signet-policy/signet/pkg/expr"
 	"github.com/signet-policy/signet/pkg/match"
+	"github.com/signet-policy/signet/pkg/policy"
 	"github.com/signet-policy/signet/pkg/reason"
 	"github.com/signet-policy/signet/pkg/verify"
 	"github.com/signet-policy/signet/testdata/corpus"
@@ -54,6 +57,8 @@ type Vector struct {
 	Policies, Later []string
 	// Exceptions are PolicyExceptions in force, as YAML documents.
 	Exceptions []string
+	// Globals are GlobalContextEntries, as YAML documents.
+	Globals []string
 	// Object, Old, Final and Warm are YAML documents; empty when there is none.
 	Object, Old, Final, Warm string
 	// Config is the data of the ConfigMap.
@@ -104,8 +109,6 @@ type Request struct {
 	// API are the answers of the API server by the method, path and query that is asked for, as JSON; ${body} is what was
 	// sent. All others are not found.
 	API map[string]string `json:"api"`
-	// Globals are the data of GlobalContextEntries by their name, "name" or "name.projection".
-	Globals map[string]any `json:"globals"`
 }
 
 // ConfigMap is a config map as context entries see it.
@@ -121,16 +124,30 @@ func (r *Request) ConfigMap(_ context.Context, namespace, name string) (map[stri
 	return map[string]any{"metadata": map[string]any{"name": name, "namespace": namespace}, "data": data}, nil
 }
 
-// Global is what a GlobalContextEntry keeps.
-func (r *Request) Global(name, projection string) (any, error) {
-	if projection != "" {
-		name += "." + projection
+// Follow reports what the API server has of a resource that a GlobalContextEntry names: the config maps, or nothing.
+func (r *Request) Follow(ctx context.Context, resource policy.Resource, report func(expr.Prepared, error)) {
+	var items []expr.Prepared
+	for _, name := range slices.Sorted(maps.Keys(r.ConfigMaps)) {
+		namespace, name, _ := strings.Cut(name, "/")
+		if resource.Namespace != "" && resource.Namespace != namespace {
+			continue
+		}
+		found, err := r.ConfigMap(ctx, namespace, name)
+		if err == nil {
+			var one expr.Prepared
+			one, err = expr.Prepare(found, expr.Limits{})
+			items = append(items, one)
+		}
+		if err != nil {
+			report(expr.Prepared{}, err)
+			return
+		}
 	}
-	value, ok := r.Globals[name]
-	if !ok {
-		return nil, loader.ErrNoEntry
+	if resource.Group != "" || resource.Version != "v1" || resource.Name != "configmaps" {
+		report(expr.Prepared{}, fmt.Errorf("%s: listing: the server could not find the requested resource", resource))
+		return
 	}
-	return value, nil
+	report(expr.PrepareList(items), nil)
 }
 
 // ServeHTTP is the API server.
@@ -193,7 +210,7 @@ func (r *Request) Duration() time.Duration {
 
 // Want is the outcome.
 type Want struct {
-	// Refused is the exact denial of the first policy or exception that is refused; nothing else is looked at then.
+	// Refused is the exact denial of the first entry, policy or exception that is refused; nothing else is looked at then.
 	Refused string `json:"refused"`
 	// PolicyWarnings are those of all policies, in order.
 	PolicyWarnings []string `json:"policyWarnings"`
@@ -282,6 +299,8 @@ func Parse(name string, raw []byte) (*Vector, error) {
 			v.Policies = append(v.Policies, text)
 		case strings.HasPrefix(base, "exception"):
 			v.Exceptions = append(v.Exceptions, text)
+		case strings.HasPrefix(base, "global"):
+			v.Globals = append(v.Globals, text)
 		case strings.HasPrefix(base, "later"):
 			v.Later = append(v.Later, text)
 		case base == "object":

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	v1 "github.com/signet-policy/signet/api/v1"
+	v2 "github.com/signet-policy/signet/api/v2"
 	"github.com/signet-policy/signet/api/v2beta1"
 	"github.com/signet-policy/signet/api/wgpolicyk8s/v1alpha2"
 )
@@ -22,7 +24,7 @@ import (
 func newScheme(t *testing.T) *runtime.Scheme {
 	t.Helper()
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{v1.AddToScheme, v2beta1.AddToScheme, v1alpha2.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{v1.AddToScheme, v2.AddToScheme, v2beta1.AddToScheme, v1alpha2.AddToScheme} {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)
 		}
@@ -70,7 +72,15 @@ func documents(t *testing.T) map[string][]byte {
 				t.Fatal(err)
 			}
 			if filepath.Base(file) != "kustomization.yaml" {
-				out[file] = data
+				for i, document := range strings.Split("\n"+string(data), "\n---\n") {
+					name := file
+					if i > 0 {
+						name = fmt.Sprintf("%s %d", file, i+1)
+					}
+					if !strings.HasPrefix(document, "apiVersion: v1\n") { // what a sample needs of Kubernetes itself
+						out[name] = []byte(document)
+					}
+				}
 			}
 		}
 	}

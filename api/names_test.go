@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -20,6 +21,13 @@ var policyColumns = []apiextensionsv1.CustomResourceColumnDefinition{
 	{Name: "GENERATE", Type: "integer", JSONPath: ".status.rulecount.generate", Priority: 1},
 	{Name: "VERIFY IMAGES", Type: "integer", JSONPath: ".status.rulecount.verifyimages", Priority: 1},
 	{Name: "MESSAGE", Type: "string", JSONPath: `.status.conditions[?(@.type == "Ready")].message`},
+}
+
+// entryColumns is VI 9(4), in order.
+var entryColumns = []apiextensionsv1.CustomResourceColumnDefinition{
+	{Name: "AGE", Type: "date", JSONPath: ".metadata.creationTimestamp"},
+	{Name: "REFRESH INTERVAL", Type: "string", JSONPath: ".spec.apiCall.refreshInterval"},
+	{Name: "LAST REFRESH", Type: "date", JSONPath: ".status.lastRefreshTime"},
 }
 
 // reportColumns is VI 8.1(6), in order.
@@ -50,6 +58,8 @@ func TestDefinitionNames(t *testing.T) {
 		names    apiextensionsv1.CustomResourceDefinitionNames
 		versions []served
 		columns  []apiextensionsv1.CustomResourceColumnDefinition
+
+		deprecated []string // versions
 	}{
 		"kyverno.io_clusterpolicies.yaml": {
 			group: "kyverno.io", scope: apiextensionsv1.ClusterScoped, versions: policyVersions, columns: policyColumns,
@@ -63,6 +73,14 @@ func TestDefinitionNames(t *testing.T) {
 			names: apiextensionsv1.CustomResourceDefinitionNames{
 				Plural: "policies", Singular: "policy", ShortNames: []string{"pol"},
 				Kind: "Policy", ListKind: "PolicyList", Categories: []string{"kyverno"},
+			},
+		},
+		"kyverno.io_globalcontextentries.yaml": {
+			group: "kyverno.io", scope: apiextensionsv1.ClusterScoped, columns: entryColumns, deprecated: []string{"v2alpha1"},
+			versions: []served{{Name: "v2", Served: true, Status: true}, {Name: "v2alpha1", Served: true, Status: true}, {Name: "v2beta1", Served: true, Storage: true, Status: true}},
+			names: apiextensionsv1.CustomResourceDefinitionNames{
+				Plural: "globalcontextentries", Singular: "globalcontextentry", ShortNames: []string{"gctxentry"},
+				Kind: "GlobalContextEntry", ListKind: "GlobalContextEntryList", Categories: []string{"kyverno"},
 			},
 		},
 		"wgpolicyk8s.io_clusterpolicyreports.yaml": {
@@ -96,8 +114,8 @@ func TestDefinitionNames(t *testing.T) {
 			var versions []served
 			for _, v := range crd.Spec.Versions {
 				versions = append(versions, served{v.Name, v.Served, v.Storage, v.Subresources != nil && v.Subresources.Status != nil})
-				if v.Deprecated {
-					t.Errorf("%s is marked deprecated", v.Name)
+				if v.Deprecated != slices.Contains(tt.deprecated, v.Name) {
+					t.Errorf("%s is marked deprecated: %v", v.Name, v.Deprecated)
 				}
 				if diff := cmp.Diff(tt.columns, v.AdditionalPrinterColumns, cmpopts.EquateEmpty()); diff != "" {
 					t.Errorf("%s: %s", v.Name, diff)

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,7 +22,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/yaml"
 
 	"github.com/signet-policy/signet/test/env"
 )
@@ -72,6 +72,10 @@ func sampleCases() map[string][]sampleCase {
 		"audit-signatures.yaml": {
 			{repository: "ghcr.io/acme/app", signedBy: key},
 			{repository: "ghcr.io/acme/app", warned: "policy audit-signatures.report-unsigned: failed to verify image"},
+		},
+		"globalcontext.yaml": {
+			{repository: "ghcr.io/acme/app", signedBy: key},
+			{repository: "ghcr.io/acme/app", refused: "no signatures found"},
 		},
 		"production-namespaces.yaml": {
 			{repository: "ghcr.io/acme/app", signedBy: key},
@@ -144,12 +148,36 @@ func readSample(t *testing.T, file, chain string, keys ...string) *unstructured.
 	if replaced == 0 {
 		t.Fatalf("%s has no key and no certificate", file)
 	}
-	p := &unstructured.Unstructured{}
-	if err := yaml.Unmarshal([]byte(changed), &p.Object); err != nil {
+	list, err := env.ParseManifests([]byte(changed))
+	if err != nil {
 		t.Fatal(err)
 	}
+	if len(list) > 1 {
+		withSample(t, list[1:])
+	}
+	p := list[0]
 	return p
 }
+
+// withSample creates what a sample needs beside its policy, for as long as the test runs.
+func withSample(t *testing.T, list []*unstructured.Unstructured) {
+	t.Helper()
+	u := newUser(t)
+	if err := shared.cluster.Apply(t.Context(), slices.DeleteFunc(slices.Clone(list), isEntry)...); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range list {
+		if !isEntry(o) {
+			continue
+		}
+		if err := u.publish(t, o); err != nil {
+			t.Fatal(err)
+		}
+		u.published(t, o.GetName(), "True")
+	}
+}
+
+func isEntry(o *unstructured.Unstructured) bool { return o.GetKind() == "GlobalContextEntry" }
 
 // Every policy in config/samples is applied, admits the image it is about and refuses the others (VI 6.6). The test has
 // the cluster for itself: samples are about all namespaces.

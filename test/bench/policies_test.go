@@ -163,7 +163,7 @@ func BenchmarkContext(b *testing.B) {
 				if err := json.Unmarshal([]byte("["+k.entry+"]"), &r.Context); err != nil {
 					b.Fatal(err)
 				}
-			}), policy.Options{Globals: true})
+			}), policy.Options{})
 			if len(errs) > 0 {
 				b.Fatal(errs.ToAggregate())
 			}

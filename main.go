@@ -24,7 +24,7 @@ Usage:
   signet serve [flags]              run the admission webhooks
   signet verify IMAGE [flags]       judge an image as admission would, without a cluster
   signet explain IMAGE [flags]      show where signatures were looked for, what was found, and why it was accepted or not
-  signet apply POLICY... -r FILE    judge resources by policies as admission would, without a cluster
+  signet apply POLICY... -r FILE    judge resources, or those of a cluster (-c), by policies as admission would
   signet test DIR... [flags]        compare such judgements with those that files named kyverno-test.yaml expect
   signet version                    print the version
 

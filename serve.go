@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"strconv"
 	"time"
@@ -282,18 +281,11 @@ func newEngine(f *serveFlags, store *policy.Store, images engine.Accesses, roots
 
 // newAPI is the API server for context entries.
 func newAPI(config *rest.Config, systemNamespace string) (*loader.API, error) {
-	client, err := rest.HTTPClientFor(config)
+	client, base, err := controllers.NewAPIClient(config)
 	if err != nil {
-		return nil, fmt.Errorf("API server: %w", err)
+		return nil, err
 	}
-	// The transport adds the credentials to whatever it sends, so that a redirect must not lead it elsewhere.
-	api := *client
-	api.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	base, _, err := rest.DefaultServerUrlFor(config)
-	if err != nil {
-		return nil, fmt.Errorf("API server: %w", err)
-	}
-	return &loader.API{Client: &api, Base: base, SystemNamespace: systemNamespace}, nil
+	return &loader.API{Client: client, Base: base, SystemNamespace: systemNamespace}, nil
 }
 
 // everyReplica is a Runnable that does not wait to become the leader.

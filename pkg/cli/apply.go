@@ -21,6 +21,7 @@ type applyFlags struct {
 	userInfo, results            string
 	auditWarn, warnNoPass        bool
 	continueOnFail, policyReport bool
+	inlineExceptions             bool
 	warnExitCode                 int
 	registry                     bool
 }
@@ -33,7 +34,7 @@ func applyFlagSet(f *applyFlags) *pflag.FlagSet {
 	fs.StringSliceVar(&f.resources, "resources", nil, "the same as --resource")
 	fs.StringSliceVarP(&f.exceptions, "exception", "e", nil, "`file` or directory with PolicyExceptions; may be repeated")
 	fs.StringVarP(&f.userInfo, "userinfo", "u", "", "`file` with a UserInfo: who is taken to make the request")
-	fs.StringVarP(&f.namespace, "namespace", "n", "", "namespace of resources that name none (default \"default\")")
+	fs.StringVarP(&f.namespace, "namespace", "n", "", "`name` of the namespace of resources that name none (default \"default\"), and with --cluster of those that are judged (default: all)")
 	fs.StringVarP(&f.results, "output", "o", "", "`file` or existing directory for the resources as they would be stored")
 	fs.BoolVarP(&f.policyReport, "policy-report", "p", false, "print a report instead of the list of failures")
 	fs.StringVar(&f.output, "output-format", "yaml", "`format` of the report: yaml or json")
@@ -45,15 +46,18 @@ func applyFlagSet(f *applyFlags) *pflag.FlagSet {
 	f.add(fs)
 	fs.StringVar(&f.trustedRoot, "trusted-root", "", "trusted_root.json `file`, in place of the public Sigstore instance's")
 	f.addFlags(fs)
+	f.where.addFlags(fs, "c", "judge what the cluster has of the kinds that the policies match, with what policies name there; --resource then names objects")
+	fs.BoolVar(&f.inlineExceptions, "exceptions-with-resources", false, "take PolicyExceptions among the resources as exceptions")
 	fs.BoolVar(&f.offline, "offline", false, "search no transparency log for the entry of a signature that carries none")
 	fs.DurationVar(&f.timeout, "timeout", 30*time.Second, "`time` for each policy and resource")
 	return fs
 }
 
 func applyUsage() string {
-	return "Judges resources by policies as admission would, without a cluster. Exit code 1 when something fails or is an error.\n\n" +
-		"Usage:\n  signet apply POLICY... --resource FILE... [flags]\n\nPOLICY is a file, a directory, the URL of a git repository, or - for standard input.\n" +
-		"Rules that need a config map, the API server or a Secret that is not among the resources are errors, unless values are\ngiven in their place; --policy-report says why.\n\nFlags:\n" +
+	return "Judges resources by policies as admission would, without changing anything. Exit code 1 when something fails or is an error.\n\n" +
+		"Usage:\n  signet apply POLICY... --resource FILE... [flags]\n  signet apply POLICY... --cluster [flags]\n\n" +
+		"POLICY is a file, a directory, the URL of a git repository, or - for standard input.\n" +
+		"Without --cluster, rules that need a config map, the API server or a Secret that is not among the resources are errors,\nunless values are given in their place; --policy-report says why.\n\nFlags:\n" +
 		applyFlagSet(&applyFlags{}).FlagUsagesWrapped(120)
 }
 
@@ -68,14 +72,14 @@ func parseApply(args []string) (*applyFlags, error) {
 	switch {
 	case len(f.paths) == 0:
 		return nil, errors.New("expected a file with policies")
-	case len(f.resources) == 0:
-		return nil, errors.New("expected --resource with a file")
+	case len(f.resources) == 0 && !f.where.asked:
+		return nil, errors.New("expected --resource with a file, or --cluster")
 	case f.output != "yaml" && f.output != outputJSON:
 		return nil, fmt.Errorf("--output-format %.40q: yaml or json is expected", f.output)
 	case f.timeout <= 0:
 		return nil, fmt.Errorf("--timeout %s: a positive duration is expected", f.timeout)
 	}
-	return f, f.check(f)
+	return f, errors.Join(f.where.check(), f.check(f))
 }
 
 // Apply runs "signet apply" with the arguments after that word and returns the exit code: 0, 1 when something fails, is an

@@ -22,7 +22,6 @@ import (
 	"github.com/signet-policy/signet/pkg/engine"
 	"github.com/signet-policy/signet/pkg/keyring"
 	"github.com/signet-policy/signet/pkg/keyring/kms"
-	"github.com/signet-policy/signet/pkg/loader"
 	"github.com/signet-policy/signet/pkg/match"
 	"github.com/signet-policy/signet/pkg/policy"
 )
@@ -83,7 +82,8 @@ type response struct {
 }
 
 func (a *applied) run(ctx context.Context, stdin io.Reader, o Options) error {
-	for _, step := range []func(io.Reader, io.Writer) error{a.readValues, a.readPolicies, a.readExceptions, a.readResources, a.readUser} {
+	for _, step := range []func(io.Reader, io.Writer) error{a.readValues, a.readPolicies, a.readExceptions,
+		func(stdin io.Reader, _ io.Writer) error { return a.gather(ctx, stdin, o) }, a.readUser} {
 		if err := step(stdin, o.Stderr); err != nil {
 			return err
 		}
@@ -135,7 +135,7 @@ func (a *applied) judge(ctx context.Context, seen *recorder, secrets *keys, p *p
 		store.PutException(x)
 	}
 	store.Sync()
-	told := a.values.of(p, r, a.flags.registry, loader.New(loader.Options{}))
+	told := a.values.of(p, r, a.flags.registry, a.known().context())
 	user := told.user(a.user)
 	review := engine.New(engine.Options{
 		Accesses: seen.images, Verifier: seen, Notary: notaryRecorder{seen}, Store: store, Keys: secrets, CacheDisabled: true,
@@ -192,8 +192,8 @@ func patched(object map[string]any, patches []engine.Patch) (map[string]any, err
 	return out, kjson.UnmarshalCaseSensitivePreserveInts(after, &out)
 }
 
-// Labels gives the labels of a namespace, as the values say or as it is among the resources.
-func (a *applied) Labels(_ context.Context, name string) (map[string]string, error) {
+// Labels gives the labels of a namespace, as the values say or as it is among the resources or in the cluster.
+func (a *applied) Labels(ctx context.Context, name string) (map[string]string, error) {
 	if a.values != nil {
 		if labels, ok := a.values.namespaces[name]; ok {
 			return labels, nil
@@ -207,6 +207,9 @@ func (a *applied) Labels(_ context.Context, name string) (map[string]string, err
 			}
 			return labels, nil
 		}
+	}
+	if c := a.known().cluster; c != nil {
+		return c.Labels(ctx, name)
 	}
 	return nil, errors.New("the namespace is not among the resources")
 }
@@ -237,18 +240,7 @@ func (a *applied) readPolicies(stdin io.Reader, stderr io.Writer) error {
 }
 
 func (a *applied) readExceptions(stdin io.Reader, stderr io.Writer) error {
-	return a.each(a.flags.exceptions, stdin, stderr, func(where string, raw []byte) error {
-		x, err := policy.ReadException(raw)
-		if err != nil {
-			return fmt.Errorf("%s: %w", where, err)
-		}
-		compiled, errs := policy.CompileException(x)
-		if len(errs) > 0 {
-			return fmt.Errorf("%s: %w", where, errs.ToAggregate())
-		}
-		a.exceptions = append(a.exceptions, compiled)
-		return nil
-	})
+	return a.each(a.flags.exceptions, stdin, stderr, a.exception)
 }
 
 // clusterScoped are the kinds without a namespace that carry or select images' resources; of others a file says it by
@@ -268,7 +260,7 @@ func (a *applied) readResources(stdin io.Reader, stderr io.Writer) error {
 				if !ok {
 					return fmt.Errorf("%s: an item of the list is no object", where)
 				}
-				if err := a.resource(o); err != nil {
+				if err := a.among(o); err != nil {
 					return fmt.Errorf("%s: %w", where, err)
 				}
 			}
@@ -277,7 +269,7 @@ func (a *applied) readResources(stdin io.Reader, stderr io.Writer) error {
 		if object["kind"] == nil {
 			return fmt.Errorf("%s: no resource: it has no kind", where)
 		}
-		if err := a.resource(object); err != nil {
+		if err := a.among(object); err != nil {
 			return fmt.Errorf("%s: %w", where, err)
 		}
 		return nil
@@ -285,6 +277,12 @@ func (a *applied) readResources(stdin io.Reader, stderr io.Writer) error {
 }
 
 func (a *applied) resource(object map[string]any) error {
+	kind, _ := object["kind"].(string)
+	return a.resourceIn(object, slices.Contains(clusterScoped, kind))
+}
+
+// resourceIn takes a resource that is in a namespace, or of the cluster as a whole.
+func (a *applied) resourceIn(object map[string]any, clusterWide bool) error {
 	version, _ := object["apiVersion"].(string)
 	group, version, found := strings.Cut(version, "/")
 	if !found {
@@ -300,7 +298,7 @@ func (a *applied) resource(object map[string]any) error {
 		name, _ = meta["generateName"].(string)
 	}
 	namespace, _ := meta["namespace"].(string)
-	if namespace == "" && !slices.Contains(clusterScoped, kind) {
+	if namespace == "" && !clusterWide {
 		if namespace = a.flags.namespace; namespace == "" {
 			namespace = defaultNamespace
 		}

@@ -39,6 +39,7 @@ type flags struct {
 	annotations                    []string
 
 	sources
+	where       clusterFlags
 	resources   []string
 	trustedRoot string
 	output      string
@@ -76,6 +77,7 @@ func flagSet(name string, f *flags) *pflag.FlagSet {
 	fs.StringVar(&f.repository, "repository", "", "`repository` that holds the signatures, when it is not the image's own")
 	fs.StringVar(&f.trustedRoot, "trusted-root", "", "trusted_root.json `file`, in place of the public Sigstore instance's")
 	f.addFlags(fs)
+	f.where.addFlags(fs, "", "ask the cluster for what policies name: Secrets, config maps, calls of the API server, labels of namespaces")
 	fs.StringArrayVarP(&f.resources, "resource", "r", nil, "`file` or directory with Secrets that policies name: registry credentials and public keys; may be repeated")
 	fs.StringVarP(&f.output, "output", "o", outputText, "`format`: text or json")
 	fs.DurationVar(&f.timeout, "timeout", 30*time.Second, "`time` for everything")
@@ -113,6 +115,9 @@ func parseFlags(name string, args []string) (*flags, error) {
 	}
 	if f.timeout <= 0 {
 		return nil, fmt.Errorf("--timeout %s: a positive duration is expected", f.timeout)
+	}
+	if err := f.where.check(); err != nil {
+		return nil, err
 	}
 	return f, f.checkAttestor(fs)
 }

@@ -8,6 +8,7 @@ import (
 
 	kjson "sigs.k8s.io/json"
 
+	"github.com/signet-policy/signet/pkg/loader"
 	"github.com/signet-policy/signet/pkg/policy"
 	"github.com/signet-policy/signet/pkg/reason"
 	"github.com/signet-policy/signet/pkg/verify"
@@ -33,6 +34,22 @@ type secret struct {
 
 func newObjects() *objects {
 	return &objects{systemNamespace: defaultSystemNamespace, secrets: map[policy.SecretName]secret{}, accounts: map[policy.SecretName][]string{}}
+}
+
+// systemNamespaceOf is where Secrets are that a policy names without a namespace.
+func (o *objects) systemNamespaceOf(options Options) string {
+	if options.SystemNamespace != "" {
+		o.systemNamespace = options.SystemNamespace
+	}
+	return o.systemNamespace
+}
+
+// context is a loader of context entries, which asks the cluster, if there is one.
+func (o *objects) context() *loader.Loader {
+	if o.cluster == nil {
+		return loader.New(loader.Options{})
+	}
+	return loader.New(o.cluster.context)
 }
 
 // add takes a document, if it is one of those. What names no namespace is in whichever it is looked for in.

@@ -9,7 +9,6 @@ import (
 	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/keyring"
 	"github.com/signet-policy/signet/pkg/keyring/kms"
-	"github.com/signet-policy/signet/pkg/loader"
 	"github.com/signet-policy/signet/pkg/match"
 	"github.com/signet-policy/signet/pkg/policy"
 	"github.com/signet-policy/signet/pkg/reason"
@@ -35,6 +34,9 @@ func run(ctx context.Context, f *flags, o Options) (*Report, []string, error) {
 	}
 	objects := newObjects()
 	if err := objects.read(f.resources); err != nil {
+		return nil, l.warnings, err
+	}
+	if objects.cluster, err = f.where.connect(o, objects.systemNamespaceOf(o)); err != nil {
 		return nil, l.warnings, err
 	}
 	seen, err := connect(f, objects, o)
@@ -72,9 +74,7 @@ func connect(f *flags, objects *objects, o Options) (*recorder, error) {
 		verifier = verifier.Searching(rekor.New())
 	}
 	seen := newRecorder(verifier, notary.New(registry.Outside("signet/"+o.Version)))
-	if o.SystemNamespace != "" {
-		objects.systemNamespace = o.SystemNamespace
-	}
+	objects.systemNamespaceOf(o)
 	var err error
 	seen.images, err = f.open(seen, objects, o)
 	return seen, err
@@ -100,10 +100,14 @@ func (j *judgement) judge(ctx context.Context) error {
 		store.Put(p)
 	}
 	store.Sync()
-	review := engine.New(engine.Options{
+	options := engine.Options{
 		Accesses: j.seen.images, Verifier: j.seen, Notary: notaryRecorder{j.seen}, Store: store, Keys: j.keys, CacheDisabled: true, Timeout: j.flags.timeout + engineMargin,
-		Loader: loader.New(loader.Options{}),
-	})
+		Loader: j.keys.objects.context(),
+	}
+	if c := j.keys.objects.cluster; c != nil {
+		options.Namespaces = c
+	}
+	review := engine.New(options)
 	name := j.flags.image
 	for _, phase := range []engine.Phase{engine.Mutating, engine.Validating} {
 		d, err := review.Review(ctx, j.request(phase, name))

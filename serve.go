@@ -118,14 +118,18 @@ func serve(ctx context.Context, f *serveFlags, log logr.Logger) error {
 	}
 	globals := globalcontext.New(globalcontext.Options{Caller: loader.New(load), Resources: resources})
 	load.Globals = globals
-	review := newEngine(f, store, images, roots, namespaces, roles, live, keys, loader.New(load))
+	replica, err := newReplica(config, namespace)
+	if err != nil {
+		return err
+	}
+	review := newEngine(f, store, replica, images, roots, namespaces, roles, live, keys, loader.New(load))
 	compile := policy.Options{ForceIgnore: f.forceFailurePolicyIgnore, CommonPaths: !f.autoUpdateWebhooks}
 	certificates, err := newCertificates(ctx, config, f, namespace)
 	if err != nil {
 		return err
 	}
 	set, err := controllers.Setup(mgr, controllers.Options{
-		SystemNamespace: namespace, Store: store, Policies: compile, Certificates: certificates,
+		SystemNamespace: namespace, Store: store, Policies: compile, Certificates: certificates, Replica: replica,
 		ServicePort: int32(f.servicePort), ServerIP: f.serverIP, ServerPort: int32(f.webhookServerPort), //nolint:gosec // ports, checked
 		WebhookTimeout: int32(f.webhookTimeout), StaticWebhooks: !f.autoUpdateWebhooks, //nolint:gosec // at most 30
 		NoAdmissionReports: !f.admissionReports, Namespaces: namespaces, Roles: roles, Exceptions: f.exceptions(), Globals: globals,
@@ -215,6 +219,19 @@ func newCertificates(ctx context.Context, config *rest.Config, f *serveFlags, na
 	return certificates, nil
 }
 
+// newReplica makes this process known to the other replicas, by the name of its Pod if the manifest tells that.
+func newReplica(config *rest.Config, namespace string) (*controllers.Replica, error) {
+	c, err := controllers.NewClient(config)
+	if err != nil {
+		return nil, err
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unnamed"
+	}
+	return controllers.NewReplica(c, namespace, controllers.Identity{Pod: os.Getenv("POD_NAME"), PodUID: os.Getenv("POD_UID"), Host: host})
+}
+
 func newRecorder(config *rest.Config, mgr manager.Manager, f *serveFlags, store *policy.Store, live *settings.Live, log logr.Logger) (*report.Recorder, error) {
 	clients, err := eventsv1.NewForConfig(config)
 	if err != nil {
@@ -266,12 +283,13 @@ func newRegistries(f *serveFlags, recorder *report.Recorder, secrets credentials
 	}), nil
 }
 
-func newEngine(f *serveFlags, store *policy.Store, images engine.Accesses, roots trust.Root, namespaces engine.Namespaces,
+func newEngine(f *serveFlags, store *policy.Store, replica *controllers.Replica, images engine.Accesses, roots trust.Root, namespaces engine.Namespaces,
 	roles engine.Roles, live *settings.Live, keys verify.Keys, context *loader.Loader) *engine.Engine {
 	return engine.New(engine.Options{
 		Loader: context, EagerContext: !f.deferredLoading,
 		Accesses: images, Verifier: sigstore.New(roots).Searching(rekor.New()), Store: store, Namespaces: namespaces, Roles: roles,
 		Keys:          keys,
+		Current:       replica.Current,
 		Notary:        notary.New(registry.Outside("signet/" + version)),
 		Parser:        func() *image.Parser { return live.Current().Images() },
 		CacheDisabled: !f.cacheEnabled, CacheSize: f.cacheSize, CacheTTL: f.cacheTTL,

@@ -13,6 +13,8 @@ type coverage struct {
 	looked   bool
 	included map[policy.Key]*policy.Policy
 	problems map[policy.Key]problem
+	// waiting are the policies that some replica does not hold, and what there is to say about that.
+	waiting map[policy.Key]string
 	// failure is why the last round wrote nothing; empty after a round that did.
 	failure string
 }
@@ -39,6 +41,13 @@ func (c *coverage) succeeded(policies []*policy.Policy, problems map[policy.Key]
 	}
 }
 
+// waits records for which policies replicas are waited for.
+func (c *coverage) waits(waiting map[policy.Key]string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting = waiting
+}
+
 // failed records a round that did not get as far as writing. What was covered before still is.
 func (c *coverage) failed(cause string) {
 	c.mu.Lock()
@@ -53,7 +62,7 @@ func (c *coverage) tried() bool {
 	return c.looked
 }
 
-// of tells whether the API server asks for a policy, and if not, what is known to stand in the way.
+// of tells whether the API server asks for a policy and every replica holds it, and if not, what is known to stand in the way.
 func (c *coverage) of(p *policy.Policy) (covered bool, cause string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -61,7 +70,8 @@ func (c *coverage) of(p *policy.Policy) (covered bool, cause string) {
 		return false, x.cause
 	}
 	if c.included[p.Key] == p {
-		return true, ""
+		cause, waits := c.waiting[p.Key]
+		return !waits, cause
 	}
 	return false, c.failure
 }

@@ -8,11 +8,13 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
+	v1 "github.com/signet-policy/signet/api/v1"
 	"github.com/signet-policy/signet/pkg/policy"
 )
 
@@ -26,6 +28,9 @@ type loader struct {
 	changed func(policy.Key)
 	// exceptions are loaded before the first snapshot; nil when there are none to load.
 	exceptions *exceptionLoader
+	// replica is this process as the others see it, and live reads from the API server itself; nil where there are no others.
+	replica *Replica
+	live    client.Reader
 
 	// mu covers reading a policy together with what follows from it, so that an older reading never replaces a newer one.
 	mu      sync.Mutex
@@ -39,6 +44,8 @@ type record struct {
 	annotations, labels map[string]string
 	// refused says why the generation does not compile; empty when it does.
 	refused string
+	// settled is set once the status says that the generation is registered, and held by every replica.
+	settled bool
 }
 
 // sees tells whether the record is about the same reading of the policy, or about a newer one: there are two readers
@@ -59,6 +66,10 @@ func (l *loader) Reconcile(ctx context.Context, k policy.Key) (reconcile.Result,
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	obj, err := getPolicy(ctx, l.reader, k)
+	if apierrors.IsNotFound(err) && l.live != nil {
+		// The cache may be behind what was read from the API server itself.
+		obj, err = getPolicy(ctx, l.live, k)
+	}
 	switch {
 	case apierrors.IsNotFound(err):
 		l.store.Delete(k)
@@ -102,14 +113,22 @@ func (l *loader) load(ctx context.Context, obj policyObject) {
 	k := obj.key()
 	before, known := l.records[k]
 	now := record{uid: obj.GetUID(), generation: obj.GetGeneration(), annotations: obj.GetAnnotations(), labels: obj.GetLabels()}
+	now.settled = isSettled(obj)
 	if known && before.sees(now) {
+		if now.settled && !before.settled && before.uid == now.uid && before.generation == now.generation {
+			before.settled = true
+			l.records[k] = before
+			l.settle(k, before)
+		}
 		return
-	}
-	if p := l.store.Get(k); p != nil && p.UID != obj.GetUID() {
-		l.store.Delete(k) // another policy of the same name, which is gone
 	}
 	compiled, errs := obj.compile(l.options)
 	inForce := l.store.Get(k)
+	if inForce != nil && inForce.UID != obj.GetUID() { // another policy of the same name, which is gone
+		if inForce = nil; compiled == nil {
+			l.store.Delete(k)
+		}
+	}
 	if len(errs) > 0 {
 		now.refused = errs.ToAggregate().Error()
 		log.FromContext(ctx).Info("policy refused, its earlier generation stays in force if there is one", "policy", k.String(),
@@ -117,10 +136,43 @@ func (l *loader) load(ctx context.Context, obj policyObject) {
 	}
 	if len(errs) == 0 || compiled != nil && (inForce == nil || broken(inForce)) {
 		// With errors and no sound generation in force this is a policy that refuses what it matches, instead of none.
-		l.store.Put(compiled)
+		if l.unsure(obj, now) {
+			l.store.PutUnsure(compiled)
+		} else {
+			l.store.Put(compiled)
+		}
 	}
 	l.records[k] = now
+	l.settle(k, now)
 }
+
+// unsure tells whether the policy may be registered at a path that this process does not know of: while others do not wait for
+// this one, generations pass unseen. A first generation without a status has no others before it.
+func (l *loader) unsure(obj policyObject, now record) bool {
+	if l.replica == nil || now.settled || l.replica.Current() {
+		return false
+	}
+	return now.generation > 1 || meta.FindStatusCondition(obj.status.Conditions, v1.ConditionReady) != nil
+}
+
+// settle ends what former paths a settled policy has. The caller holds mu.
+func (l *loader) settle(k policy.Key, r record) {
+	if p := l.store.Get(k); r.settled && p != nil && p.UID == r.uid && p.Generation == r.generation {
+		l.store.Settle(k, settleGrace)
+	}
+}
+
+// settled tells whether every replica is known to hold a policy in force as its status says.
+func (l *loader) settled(p *policy.Policy) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r, ok := l.records[p.Key]
+	return ok && r.settled && p.UID == r.uid && p.Generation == r.generation
+}
+
+// settleGrace is for how long after its registration a policy is still judged on its former paths: until then every API server
+// has read the webhooks anew.
+const settleGrace = 5 * time.Second
 
 // broken tells whether a policy is one that did not compile and refuses what it matches.
 func broken(p *policy.Policy) bool {
@@ -134,28 +186,3 @@ func (l *loader) outcome(k policy.Key) (record, bool) {
 	r, ok := l.records[k]
 	return r, ok
 }
-
-// initial is the Runnable that loads all policies once, as soon as the cache can list them.
-type initial struct {
-	loader *loader
-	retry  time.Duration
-}
-
-// Start loads all policies and tries again while that is not possible: until it is, the process is not ready.
-func (i *initial) Start(ctx context.Context) error {
-	for {
-		err := i.loader.loadAll(ctx, i.loader.reader)
-		if err == nil || ctx.Err() != nil {
-			return nil
-		}
-		log.FromContext(ctx).Error(err, "cannot load policies yet")
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(i.retry):
-		}
-	}
-}
-
-// NeedLeaderElection says that every replica loads policies.
-func (i *initial) NeedLeaderElection() bool { return false }

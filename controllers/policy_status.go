@@ -78,7 +78,8 @@ type readiness struct {
 }
 
 // judge works out whether a policy is in force as written: compiled, evaluated in full, and with the API server asking
-// for it. It is not known while its webhooks have not been registered and nothing has gone wrong with that either.
+// for it and every replica to answer by it. It is not known while its webhooks have not been registered and nothing has gone
+// wrong with that either.
 func judge(r record, inForce *policy.Policy, c *coverage) (out readiness, known bool) {
 	if r.refused != "" {
 		return readiness{cause: r.refused}, true
@@ -86,15 +87,14 @@ func judge(r record, inForce *policy.Policy, c *coverage) (out readiness, known 
 	if inForce == nil || inForce.UID != r.uid || inForce.Generation != r.generation {
 		return readiness{cause: messageNotReady}, false
 	}
-	if len(inForce.NotEvaluated) > 0 {
-		return readiness{cause: "not evaluated: " + strings.Join(inForce.NotEvaluated, "; ")}, true
-	}
 	covered, problem := c.of(inForce)
 	switch {
 	case problem != "":
 		return readiness{cause: problem}, true
 	case !covered:
 		return readiness{cause: messageNotReady}, false
+	case len(inForce.NotEvaluated) > 0:
+		return readiness{cause: messageNotEvaluated + strings.Join(inForce.NotEvaluated, "; ")}, true
 	}
 	return readiness{}, true
 }

@@ -48,13 +48,13 @@ package controllers
 //
 // +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get
 //
-// In the system namespace: the Secrets that policies and flags name for registries and keys, the certificates, the two leases, the
-// ConfigMap, and the one that --trustedRootConfigMap may name without further permissions. Secrets elsewhere their owner grants, by a ClusterRole that is merged into
+// In the system namespace: the Secrets that policies and flags name for registries and keys, the certificates, the leases of the leader, of the
+// health check and of every replica (those of replicas have names that nobody knows before), the ConfigMap, and the one that --trustedRootConfigMap may name without further permissions. Secrets elsewhere their owner grants, by a ClusterRole that is merged into
 // kyverno:admission-controller:additional.
 //
 // +kubebuilder:rbac:groups="",namespace=kyverno,resources=secrets,verbs=create;get;list;watch
 // +kubebuilder:rbac:groups="",namespace=kyverno,resources=secrets,resourceNames=kyverno-svc.kyverno.svc.kyverno-tls-ca;kyverno-svc.kyverno.svc.kyverno-tls-pair,verbs=update
-// +kubebuilder:rbac:groups=coordination.k8s.io,namespace=kyverno,resources=leases,verbs=create
+// +kubebuilder:rbac:groups=coordination.k8s.io,namespace=kyverno,resources=leases,verbs=create;delete;list;patch
 // +kubebuilder:rbac:groups=coordination.k8s.io,namespace=kyverno,resources=leases,resourceNames=kyverno;kyverno-health,verbs=get;update
 // +kubebuilder:rbac:groups="",namespace=kyverno,resources=configmaps,resourceNames=kyverno;signet-trusted-root,verbs=get;list;watch
 // +kubebuilder:rbac:groups="",namespace=kyverno,resources=events,verbs=create;patch

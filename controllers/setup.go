@@ -75,6 +75,8 @@ type Options struct {
 	Store *policy.Store
 	// Certificates are those that the server serves with.
 	Certificates *Certificates
+	// Replica is this process among others; without one it is made for a process outside a Pod.
+	Replica *Replica
 	// Now defaults to time.Now.
 	Now func() time.Time
 }
@@ -104,6 +106,7 @@ func (o *Options) complete() error {
 // Set is what was set up.
 type Set struct {
 	loader     *loader
+	replica    *Replica
 	namespaces *Namespaces
 	globals    *globalcontext.Keeper
 	conditions *conditionChecker
@@ -150,11 +153,11 @@ func letThrough(live *settings.Live, p *policy.Policy) []string {
 	return out
 }
 
-// Synced tells whether every policy, every exception, every namespace, the data of global context entries and the settings
-// have been read once: before that the process is not ready.
+// Synced tells whether this replica is known to the others, and whether every policy, every exception, every namespace, the
+// data of global context entries and the settings have been read once: before that the process is not ready.
 func (s *Set) Synced() bool {
-	return s.loader.store.Snapshot() != nil && s.namespaces.synced() && (s.settings == nil || s.settings.Loaded()) &&
-		(s.globals == nil || s.globals.Settled())
+	return (s.replica == nil || s.replica.Current()) && s.loader.store.Snapshot() != nil && s.namespaces.synced() &&
+		(s.settings == nil || s.settings.Loaded()) && (s.globals == nil || s.globals.Settled())
 }
 
 // LoadAll reads every policy and lets the store publish its first snapshot. The manager does that by itself, from its
@@ -179,21 +182,33 @@ func Setup(mgr ctrl.Manager, opts Options) (*Set, error) {
 	}
 	var askWebhooks trigger[webhooks]
 	var askStatus trigger[policy.Key]
+	if opts.Replica == nil {
+		if opts.Replica, err = NewReplica(live, opts.SystemNamespace, Identity{Host: "outside"}); err != nil {
+			return nil, fmt.Errorf("setting up controllers: %w", err)
+		}
+	}
+	replica := opts.Replica
 	l := newLoader(opts.Store, mgr.GetCache(), opts.Policies, func(k policy.Key) {
 		askWebhooks.add(webhooks{})
 		askStatus.add(k)
+		replica.poke()
 		if opts.Changed != nil {
 			opts.Changed()
 		}
 	})
 	l.exceptions = &exceptionLoader{store: opts.Store, reader: mgr.GetCache(), exceptions: opts.Exceptions}
+	l.replica, l.live = replica, live
+	replica.holds = func() []string { return holding(opts.Store.Snapshot(), l.settled) }
+	replica.load = func(ctx context.Context) error { return l.loadAll(ctx, live) }
 	cover := &coverage{}
 	conditions := &conditionChecker{client: live}
 	watch := &health{client: live, namespace: opts.SystemNamespace, now: opts.Now}
 	w := &webhookController{
 		reader: mgr.GetCache(), client: live, store: opts.Store, options: &opts, bundle: opts.Certificates.CABundle,
 		kinds: &kinds{client: disco, now: opts.Now}, health: watch, coverage: cover, covered: askStatus.add,
-		conditions: conditions,
+		conditions: conditions, settled: l.settled, current: replica.Current,
+		replicas: &replicas{client: live, namespace: opts.SystemNamespace, self: replica.name, now: opts.Now},
+		again:    func(d time.Duration) { askWebhooks.after(webhooks{replicas: true}, d) },
 	}
 	status := &statusWriter{reader: mgr.GetCache(), writer: live, store: opts.Store, loader: l, coverage: cover, settings: opts.Settings, now: opts.Now}
 	opts.Store.OnPublish(func(s *policy.Snapshot) { opts.Roles.want(byPolicies, s.NeedsRoles()) })
@@ -221,11 +236,11 @@ func Setup(mgr ctrl.Manager, opts Options) (*Set, error) {
 		}
 	}
 	for _, err := range []error{
-		addPolicyController(mgr, "policy", l, everyReplica, edited()),
+		addPolicyController(mgr, "policy", l, everyReplica, predicate.Or(edited(), settles())),
 		addPolicyController(mgr, "policy-status", status, leader, nil, askStatus.source()),
 		addExceptionController(mgr, l.exceptions),
 		addWebhookController(mgr, w, opts.SystemNamespace, &askWebhooks),
-		mgr.Add(&initial{loader: l, retry: time.Second}),
+		mgr.Add(replica),
 		mgr.Add(opts.Certificates),
 		mgr.Add(watch),
 	} {
@@ -233,7 +248,7 @@ func Setup(mgr ctrl.Manager, opts Options) (*Set, error) {
 			return nil, fmt.Errorf("setting up controllers: %w", err)
 		}
 	}
-	return &Set{loader: l, namespaces: opts.Namespaces, globals: opts.Globals, settings: opts.Settings, conditions: conditions, kinds: &kinds{client: disco, now: opts.Now}}, nil
+	return &Set{loader: l, replica: replica, namespaces: opts.Namespaces, globals: opts.Globals, settings: opts.Settings, conditions: conditions, kinds: &kinds{client: disco, now: opts.Now}}, nil
 }
 
 // who runs a controller.

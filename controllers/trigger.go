@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/source"
@@ -28,5 +29,12 @@ func (t *trigger[T]) source(first ...T) source.TypedSource[T] {
 func (t *trigger[T]) add(item T) {
 	if q := t.queue.Load(); q != nil {
 		(*q).Add(item)
+	}
+}
+
+// after adds an item once a time has passed; more than once in that time is once.
+func (t *trigger[T]) after(item T, d time.Duration) {
+	if q := t.queue.Load(); q != nil {
+		(*q).AddAfter(item, d)
 	}
 }

@@ -78,12 +78,15 @@ type builder struct {
 	validatingEffects admissionregistrationv1.SideEffectClass
 }
 
-// suffixes are the two groups of resource webhooks, in the order of their names.
-var suffixes = [...]struct {
+// suffix is a failure policy in names and paths, in Signet and in the API.
+type suffix struct {
 	name   string
 	policy policy.FailurePolicy
 	api    admissionregistrationv1.FailurePolicyType
-}{
+}
+
+// suffixes are the two groups of resource webhooks, in the order of their names.
+var suffixes = [...]suffix{
 	{"fail", policy.Fail, admissionregistrationv1.Fail}, {"ignore", policy.Ignore, admissionregistrationv1.Ignore},
 }
 

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -22,11 +23,16 @@ const (
 	unreadyRetry   = 250 * time.Millisecond
 	brokenRetry    = 5 * time.Second
 	movingInterval = 30 * time.Second
-	idleInterval   = 5 * time.Minute
+
+	waitingRetry     = 500 * time.Millisecond
+	longWaitingRetry = 5 * time.Second
+	longWaiting      = 2 * replicaExpiry
+	idleInterval     = 5 * time.Minute
 )
 
-// webhooks is the request of the webhook controller: it always looks at everything.
-type webhooks struct{}
+// webhooks is the request of the webhook controller: it looks at everything, or only whether replicas that it waits for have
+// caught up.
+type webhooks struct{ replicas bool }
 
 // webhookController makes the webhook configurations follow the policies in force.
 type webhookController struct {
@@ -40,6 +46,13 @@ type webhookController struct {
 	coverage *coverage
 	// conditions checks those of policies with webhooks of their own.
 	conditions *conditionChecker
+	// replicas are the others, and settled tells of which policies they need not be asked; nil when there are none.
+	replicas *replicas
+	settled  func(*policy.Policy) bool
+	// current tells whether this replica still may change what others rely on; nil when it always may.
+	current func() bool
+	// again has the replicas looked at after a while.
+	again func(time.Duration)
 	// covered is told after each round, for every policy in force.
 	covered func(policy.Key)
 
@@ -47,22 +60,73 @@ type webhookController struct {
 	// accepted are the conditions that the API server accepted last.
 	accepted []admissionregistrationv1.MatchCondition
 	told     []string // what was logged last about settings and kinds, so that it is logged once
+	// waiting are the policies that some replica does not hold yet, with what there is to say about it.
+	waiting      map[policy.Key]string
+	waitingSince time.Time
+	failed       bool // the last round
 }
 
 // Reconcile writes all webhook configurations that differ from what the policies in force need.
-func (c *webhookController) Reconcile(ctx context.Context, _ webhooks) (reconcile.Result, error) {
+func (c *webhookController) Reconcile(ctx context.Context, what webhooks) (reconcile.Result, error) {
 	snapshot, bundle := c.store.Snapshot(), c.bundle()
 	if snapshot == nil || len(bundle) == 0 {
 		return reconcile.Result{RequeueAfter: unreadyRetry}, nil
 	}
+	before := c.waiting
+	if err := c.wait(ctx, snapshot); err != nil {
+		return reconcile.Result{}, err
+	}
+	if what.replicas && !c.failed && sameKeys(before, c.waiting) {
+		for k, cause := range c.waiting {
+			if cause != before[k] {
+				c.covered(k)
+			}
+		}
+		return reconcile.Result{}, nil
+	}
 	result, err := c.round(ctx, snapshot.Policies(), bundle)
-	if err != nil {
+	if c.failed = err != nil; c.failed {
 		c.coverage.failed(cut("webhooks could not be registered: "+err.Error(), maxMessage))
 	}
 	for _, p := range snapshot.Policies() {
 		c.covered(p.Key)
 	}
 	return result, err
+}
+
+// wait finds out for which policies some replica is waited for. Until it knows, it is for all that are not settled.
+func (c *webhookController) wait(ctx context.Context, snapshot *policy.Snapshot) error {
+	if c.replicas == nil {
+		return nil
+	}
+	open := unsettled(snapshot, c.settled)
+	waiting, err := c.replicas.waiting(ctx, open)
+	if err != nil {
+		waiting = map[policy.Key]string{}
+		for _, p := range open {
+			waiting[p.Key] = cut(err.Error(), maxMessage)
+		}
+	}
+	c.waiting = waiting
+	c.coverage.waits(waiting)
+	if len(waiting) == 0 {
+		c.waitingSince = time.Time{}
+		return err
+	}
+	now := c.replicas.now()
+	if c.waitingSince.IsZero() {
+		c.waitingSince = now
+	}
+	if now.Sub(c.waitingSince) > longWaiting {
+		c.again(longWaitingRetry)
+	} else {
+		c.again(waitingRetry)
+	}
+	return nil
+}
+
+func sameKeys(a, b map[policy.Key]string) bool {
+	return len(a) == len(b) && maps.EqualFunc(a, b, func(_, _ string) bool { return true })
 }
 
 func (c *webhookController) round(ctx context.Context, policies []*policy.Policy, bundle []byte) (reconcile.Result, error) {
@@ -75,7 +139,7 @@ func (c *webhookController) round(ctx context.Context, policies []*policy.Policy
 		return reconcile.Result{}, err
 	}
 	b := c.options.builder(settings, bundle)
-	w := &writer{client: c.client, owner: owner, labels: settings.labels, notes: settings.annotations}
+	w := &writer{client: c.client, current: c.current, owner: owner, labels: settings.labels, notes: settings.annotations}
 	// These come first: without them policies are not checked when they are applied, and the health lease says nothing.
 	if err := w.validating(ctx, PolicyValidating, b.policyValidating()); err != nil {
 		return reconcile.Result{}, err
@@ -135,11 +199,19 @@ func (c *webhookController) round(ctx context.Context, policies []*policy.Policy
 // write writes the webhooks of resources. Conditions of the ConfigMap that the API server refuses are replaced by those that it
 // accepted last, since policies are not to wait for somebody who repairs them; that is said in notes.
 func (c *webhookController) write(ctx context.Context, w *writer, b *builder, r *registrations) (notes []string, err error) {
+	keep := &keeper{waiting: c.waiting, endpoint: &b.endpoint}
 	both := func() error {
-		if err := w.mutating(ctx, ResourceMutating, b.allMutating(r)); err != nil {
+		mutating := b.allMutating(r)
+		err := w.merging(ctx, ResourceMutating, func(stored []admissionregistrationv1.MutatingWebhook) []admissionregistrationv1.MutatingWebhook {
+			return keepMutating(keep, mutating, stored)
+		})
+		if err != nil {
 			return err
 		}
-		return w.validating(ctx, ResourceValidating, b.allValidating(r))
+		validating := b.allValidating(r)
+		return w.mergingValidating(ctx, ResourceValidating, func(stored []admissionregistrationv1.ValidatingWebhook) []admissionregistrationv1.ValidatingWebhook {
+			return keepValidating(keep, validating, stored)
+		})
 	}
 	err = both()
 	if apierrors.IsInvalid(err) && !apiequality.Semantic.DeepEqual(b.settings.matchConditions, c.accepted) {

@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
@@ -20,9 +21,11 @@ const ownerRole = "kyverno:webhook"
 // writer writes webhook configurations when they differ in meaning from what is stored.
 type writer struct {
 	client client.Client
-	owner  *metav1.OwnerReference // nil when there is none
-	labels map[string]string
-	notes  map[string]string
+	// current tells, after something was read, whether this process may still replace it; nil when it always may.
+	current func() bool
+	owner   *metav1.OwnerReference // nil when there is none
+	labels  map[string]string
+	notes   map[string]string
 }
 
 // findOwner returns the reference to the owner, nil when it does not exist or may not be seen.
@@ -39,14 +42,30 @@ func findOwner(ctx context.Context, c client.Client) (*metav1.OwnerReference, er
 }
 
 func (w *writer) mutating(ctx context.Context, name string, webhooks []admissionregistrationv1.MutatingWebhook) error {
-	c := &admissionregistrationv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	return w.write(ctx, c, func() { c.Webhooks = webhooks })
+	return w.merging(ctx, name, func([]admissionregistrationv1.MutatingWebhook) []admissionregistrationv1.MutatingWebhook {
+		return webhooks
+	})
 }
 
 func (w *writer) validating(ctx context.Context, name string, webhooks []admissionregistrationv1.ValidatingWebhook) error {
-	c := &admissionregistrationv1.ValidatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: name}}
-	return w.write(ctx, c, func() { c.Webhooks = webhooks })
+	return w.mergingValidating(ctx, name, func([]admissionregistrationv1.ValidatingWebhook) []admissionregistrationv1.ValidatingWebhook {
+		return webhooks
+	})
 }
+
+// merging writes what merge makes of what is stored.
+func (w *writer) merging(ctx context.Context, name string, merge func([]admissionregistrationv1.MutatingWebhook) []admissionregistrationv1.MutatingWebhook) error {
+	c := &admissionregistrationv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	return w.write(ctx, c, func() { c.Webhooks = merge(c.Webhooks) })
+}
+
+func (w *writer) mergingValidating(ctx context.Context, name string, merge func([]admissionregistrationv1.ValidatingWebhook) []admissionregistrationv1.ValidatingWebhook) error {
+	c := &admissionregistrationv1.ValidatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	return w.write(ctx, c, func() { c.Webhooks = merge(c.Webhooks) })
+}
+
+// errLapsed is a write that was left to whoever leads now.
+var errLapsed = errors.New("the lease of this replica is not valid, others may have changed what it read")
 
 // write reads obj, lets set put the webhooks in, and writes it back only when that changed something.
 func (w *writer) write(ctx context.Context, obj client.Object, set func()) error {
@@ -64,6 +83,9 @@ func (w *writer) write(ctx context.Context, obj client.Object, set func()) error
 	}
 	if err != nil {
 		return fmt.Errorf("reading %s: %w", name, err)
+	}
+	if w.current != nil && !w.current() {
+		return fmt.Errorf("updating %s: %w", name, errLapsed)
 	}
 	stored := obj.DeepCopyObject()
 	w.mark(obj)

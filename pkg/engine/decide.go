@@ -27,7 +27,7 @@ func (r *review) decide() *Decision {
 		if stopped {
 			continue
 		}
-		here := r.req.asks(planned.Rule.Policy)
+		here := r.at.asks(planned.Rule.Policy)
 		results, responses, pins := r.rule(planned, r.prepared[i])
 		if here {
 			d.Results = append(d.Results, results...)

@@ -63,6 +63,8 @@ type Options struct {
 	Keys verify.Keys
 	// Loader gets what context entries name; without it, rules that need some are errors.
 	Loader Loader
+	// Current tells whether what the store holds may be relied on now; without it, it always may.
+	Current func() bool
 	// EagerContext loads all context entries of a rule before its preconditions are looked at, instead of each when it is
 	// first read.
 	EagerContext bool
@@ -116,7 +118,8 @@ const (
 // Request is one admission request for an object that is created or updated.
 type Request struct {
 	Phase Phase
-	// FailurePolicy is that of the webhook path: only policies with the same one decide here.
+	// FailurePolicy is that of the webhook path: only policies with the same one decide here, and those that had it before
+	// while the API server may not know better.
 	FailurePolicy policy.FailurePolicy
 	// Policy is the one policy of a fine-grained path: it alone decides here. Zero on a common path, where every policy
 	// without such a path decides.
@@ -134,24 +137,32 @@ type Request struct {
 	Admission func() map[string]any
 }
 
-// asks tells whether the request's path is that of a policy, so that the policy decides.
-func (r *Request) asks(p *policy.Policy) bool {
-	if r.Policy != (policy.Key{}) {
-		return p.Key == r.Policy
-	}
-	return !p.FineGrained() && p.FailurePolicy == r.FailurePolicy
+// path is the path of one request, at the time of that.
+type path struct {
+	req      *Request
+	snapshot *policy.Snapshot
+	now      time.Time
 }
 
-// ErrNotReady says that the policies have not been read yet.
+// asks tells whether the path is one on which the API server asks about a policy, so that the policy decides. A path that names
+// the policy is, whether or not the policy still has webhooks of its own.
+func (p path) asks(about *policy.Policy) bool {
+	if p.req.Policy != (policy.Key{}) {
+		return about.Key == p.req.Policy
+	}
+	return p.snapshot.AsksFor(about, p.req.FailurePolicy, p.now)
+}
+
+// ErrNotReady says that the policies have not been read yet, or not since others may have relied on newer ones.
 var ErrNotReady = errors.New("the policies have not been read yet")
 
 // margin is what is left to the API server of its own timeout, so that Signet's verdict arrives before it gives up.
 const margin = 500 * time.Millisecond
 
-// Review judges a request. It returns ErrNotReady before the first snapshot; every other trouble is in the decision.
+// Review judges a request. It returns ErrNotReady while there is no snapshot to rely on; every other trouble is in the decision.
 func (e *Engine) Review(ctx context.Context, req *Request) (*Decision, error) {
 	snapshot := e.opts.Store.Snapshot()
-	if snapshot == nil {
+	if snapshot == nil || e.opts.Current != nil && !e.opts.Current() {
 		return nil, ErrNotReady
 	}
 	start := time.Now()
@@ -165,7 +176,8 @@ func (e *Engine) Review(ctx context.Context, req *Request) (*Decision, error) {
 	}
 	in.Old, in.OldAttributes = req.Old, before(req)
 	p := plan.Read(&in)
-	rules := e.rules(snapshot, req, p)
+	at := path{req, snapshot, start}
+	rules := e.rules(at, p)
 	askNamespace(rules, req)
 	askRoles(rules, req)
 	if len(rules) == 0 {
@@ -175,7 +187,7 @@ func (e *Engine) Review(ctx context.Context, req *Request) (*Decision, error) {
 	end := start.Add(e.budget(req, rules))
 	gathering, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
-	r := newReview(e, req, p)
+	r := newReview(e, at, p)
 	r.prepare(gathering)
 	r.excepted(gathering, snapshot)
 	r.substitute(gathering)
@@ -191,7 +203,8 @@ func (e *Engine) Review(ctx context.Context, req *Request) (*Decision, error) {
 
 // rules are those that judge the request in its phase. In the mutating phase those of the other paths are
 // among them, for the annotation tells of all.
-func (e *Engine) rules(snapshot *policy.Snapshot, req *Request, p *plan.Plan) []*policy.Rule {
+func (e *Engine) rules(at path, p *plan.Plan) []*policy.Rule {
+	snapshot, req := at.snapshot, at.req
 	var matched []*policy.Rule
 	if hosts, any := p.Hosts(); any {
 		matched = snapshot.Match(&req.Attributes)
@@ -203,7 +216,7 @@ func (e *Engine) rules(snapshot *policy.Snapshot, req *Request, p *plan.Plan) []
 	}
 	rules := matched[:0]
 	for _, r := range matched {
-		if r.Validates() && req.asks(r.Policy) {
+		if r.Validates() && at.asks(r.Policy) {
 			rules = append(rules, r)
 		}
 	}

@@ -31,6 +31,7 @@ const maxHeld = 64 << 20
 type review struct {
 	engine *Engine
 	req    *Request
+	at     path
 	plan   *plan.Plan
 	images []resolved // by plan.Image.Index
 	tags   tags
@@ -47,8 +48,9 @@ type review struct {
 	held map[string]*holding // by digest and repository
 }
 
-func newReview(e *Engine, req *Request, p *plan.Plan) *review {
-	return &review{engine: e, req: req, plan: p, images: make([]resolved, len(p.Images)), held: map[string]*holding{},
+func newReview(e *Engine, at path, p *plan.Plan) *review {
+	req := at.req
+	return &review{engine: e, req: req, at: at, plan: p, images: make([]resolved, len(p.Images)), held: map[string]*holding{},
 		pull: sync.OnceValue(func() extract.Pull { return extract.PullSecrets(req.Attributes.Kind, req.Object) })}
 }
 

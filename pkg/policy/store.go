@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/signet-policy/signet/pkg/match"
 	"github.com/signet-policy/signet/pkg/verify"
@@ -20,6 +21,7 @@ type Snapshot struct {
 	anyKind    []indexed
 	needsRoles bool
 	excepted   map[*Rule][]*Exception
+	former     map[Key]former
 }
 
 // bucket holds the rules about one kind: those of single namespaces, and the others.
@@ -266,13 +268,15 @@ type Store struct {
 	mu         sync.Mutex
 	policies   map[Key]*Policy
 	exceptions map[Key]*Exception
+	former     map[Key]former
 	published  func(*Snapshot)
 	current    atomic.Pointer[Snapshot]
+	now        func() time.Time
 }
 
 // NewStore returns a store that has not been synced: Snapshot gives nil until Sync.
 func NewStore() *Store {
-	return &Store{policies: map[Key]*Policy{}, exceptions: map[Key]*Exception{}}
+	return &Store{policies: map[Key]*Policy{}, exceptions: map[Key]*Exception{}, former: map[Key]former{}, now: time.Now}
 }
 
 // OnPublish has f told of every snapshot from now on. It is called while the store is locked, so it must not call the store.
@@ -292,14 +296,12 @@ func (s *Store) Sync() {
 	s.publish()
 }
 
-// Put publishes a policy, replacing its earlier generation.
+// Put publishes a policy, replacing its earlier generation. If that was on another common path, the policy stays there too
+// until Settle.
 func (s *Store) Put(p *Policy) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.policies[p.Key] = p
-	if s.current.Load() != nil {
-		s.publish()
-	}
+	s.put(p, false)
 }
 
 // Delete takes a policy out of force.
@@ -310,6 +312,7 @@ func (s *Store) Delete(k Key) {
 		return
 	}
 	delete(s.policies, k)
+	delete(s.former, k)
 	if s.current.Load() != nil {
 		s.publish()
 	}
@@ -351,6 +354,7 @@ func (s *Store) publish() {
 		all = append(all, p)
 	}
 	snapshot := NewSnapshot(all, slices.Collect(maps.Values(s.exceptions))...)
+	snapshot.former = s.stillFormer()
 	s.current.Store(snapshot)
 	if s.published != nil {
 		s.published(snapshot)

@@ -15,7 +15,7 @@ import (
 )
 
 // needsCluster are examples that only an API server can judge; the test of the whole system applies them to one.
-var needsCluster = []string{"conditions-cel.yaml"}
+var needsCluster = []string{"conditions-cel.yaml", "kind-unknown.yaml"}
 
 // VI 2: every example in hack/invalid-examples is refused, and every one in its directory warnings is stored with a warning, in
 // the words of its second line.

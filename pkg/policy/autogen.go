@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	v1 "github.com/signet-policy/signet/api/v1"
 	"github.com/signet-policy/signet/pkg/expr"
@@ -36,6 +37,7 @@ const (
 func (c *compiler) autogen() map[int][]v1.Rule {
 	out := map[int][]v1.Rule{}
 	selectors, cron := c.autogenTargets()
+	c.warnOfControllers(selectors, cron)
 	if len(selectors) == 0 && !cron {
 		return out
 	}
@@ -74,6 +76,23 @@ func (c *compiler) autogenTargets() (selectors []string, cron bool) {
 		}
 	}
 	return selectors, cron
+}
+
+// warnOfControllers warns of an annotation that leaves controllers out: their Pods are judged all the same.
+func (c *compiler) warnOfControllers(selectors []string, cron bool) {
+	wanted, annotated := c.meta.Annotations[autogenControllers]
+	if !annotated || strings.TrimSpace(wanted) == "none" || !c.autogenAllowed() {
+		return
+	}
+	at := field.NewPath("metadata", "annotations").Key(autogenControllers)
+	for _, n := range strings.Split(wanted, ",") {
+		if n = strings.TrimSpace(n); n != "" && (n == pod || !bareKind(n)) {
+			c.warn("%s: rules are not generated for %q", at, clip(n))
+		}
+	}
+	if given := len(selectors); (!cron || given < len(controllers)-1) && slices.ContainsFunc(c.spec.Rules, func(r v1.Rule) bool { return aboutPods(&r) }) {
+		c.warn("%s: the Pods of controllers that are left out are judged all the same", at)
+	}
 }
 
 // autogenAllowed tells whether the match and exclude blocks of the policy leave room for generated rules.

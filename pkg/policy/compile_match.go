@@ -70,6 +70,7 @@ func (c *compiler) filter(in *v1.ResourceFilter, path *field.Path, matching bool
 		out.Kinds = append(out.Kinds, k)
 		if matching {
 			c.withoutNamespace(at.Child("kinds").Index(i), &k)
+			c.warnOfSubresource(at.Child("kinds").Index(i), s)
 		}
 	}
 	names := r.Names
@@ -101,6 +102,16 @@ func (c *compiler) filter(in *v1.ResourceFilter, path *field.Path, matching bool
 		}
 	}
 	return out
+}
+
+// warnOfSubresource warns of subresources by which no image comes into an object.
+func (c *compiler) warnOfSubresource(path *field.Path, kind string) {
+	switch last := kind[strings.LastIndexAny(kind, "/.")+1:]; last {
+	case "scale":
+		c.warn("%s: objects of the subresource scale have no images", path)
+	case "status":
+		c.warn("%s: requests of the subresource status change no images", path)
+	}
 }
 
 func (c *compiler) operations(path *field.Path, list []v1.AdmissionOperation) match.Operations {

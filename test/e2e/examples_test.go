@@ -14,6 +14,10 @@ import (
 // bySchema are examples that the resource definitions refuse before Signet is asked.
 var bySchema = []string{"algorithm.yaml", "count-negative.yaml", "count-too-large.yaml", "policy-name.yaml", "timeout.yaml"}
 
+// byNobody is an example that a cluster cannot see: the API server takes the namespace away before it asks. Without a
+// cluster it is refused.
+const byNobody = "cluster-policy-namespace.yaml"
+
 // VI 2: kubectl stores none of hack/invalid-examples and says why, and all of its directory warnings, with the warning.
 func TestExamples(t *testing.T) {
 	t.Parallel()
@@ -24,6 +28,9 @@ func TestExamples(t *testing.T) {
 			t.Fatal(dir, err)
 		}
 		for _, file := range files {
+			if filepath.Base(file) == byNobody {
+				continue
+			}
 			t.Run(filepath.Join(filepath.Base(dir), filepath.Base(file)), func(t *testing.T) {
 				t.Parallel()
 				text, err := os.ReadFile(file)

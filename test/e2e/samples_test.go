@@ -183,14 +183,15 @@ func isEntry(o *unstructured.Unstructured) bool { return o.GetKind() == "GlobalC
 // the cluster for itself: samples are about all namespaces.
 func TestSamples(t *testing.T) {
 	shared.run(t, "")
-	cases, keyless := sampleCases(), keylessSampleCases()
+	cases, keyless, features := sampleCases(), keylessSampleCases(), featureSamples()
 	maps.Copy(cases, notarySampleCases())
 	files, err := filepath.Glob(filepath.Join(env.Root(), "config", "samples", "*.yaml"))
-	if err != nil || len(files) < len(cases)+len(keyless) {
+	if err != nil || len(files) < len(cases)+len(keyless)+len(features) {
 		t.Fatalf("%d samples: %v", len(files), err)
 	}
 	for _, file := range files {
-		if name := filepath.Base(file); cases[name] == nil && keyless[name] == nil {
+		name := filepath.Base(file)
+		if _, ok := features[name]; !ok && cases[name] == nil && keyless[name] == nil {
 			t.Errorf("%s is exercised by no test", name)
 		}
 	}

@@ -60,6 +60,33 @@ results: ["notary-sbom/bill-of-materials-signed-with-notation ghcr.io/example/ap
 	}
 }
 
+// The index of the samples names each of them once, and nothing else.
+func TestSampleIndex(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(vectors.Dir(), "..", "..", "config", "samples")
+	files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := map[string]int{}
+	for _, m := range regexp.MustCompile(`\]\(([a-z0-9.-]+\.yaml)\)`).FindAllStringSubmatch(string(text), -1) {
+		listed[m[1]]++
+	}
+	for _, file := range files {
+		if name := filepath.Base(file); listed[name] != 1 {
+			t.Errorf("%s stands %d times in the index", name, listed[name])
+		}
+		delete(listed, filepath.Base(file))
+	}
+	for name := range listed {
+		t.Errorf("%s is in the index and not there", name)
+	}
+}
+
 // holding is a Pod with the image, and a registry that has it.
 func holding(reference string) string {
 	_, repository, _ := strings.Cut(reference, "/")

@@ -61,7 +61,7 @@ func (a *applied) results(b *strings.Builder) {
 		word := a.word(r)
 		row := []string{fmt.Sprint(i + 1), r.policy.String(), r.result.Rule.Name, r.resource.shown(), strings.ToUpper(word[:1]) + word[1:], string(r.result.Reason)}
 		if a.flags.detailed {
-			row = append(row, r.result.Message)
+			row = append(row, oneLine(r.result.Message))
 		}
 		t.rows = append(t.rows, row)
 	}

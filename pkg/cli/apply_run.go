@@ -325,6 +325,9 @@ func (a *applied) readUser(_ io.Reader, _ io.Writer) error {
 	if err == nil {
 		err = yaml.UnmarshalStrict(b, &a.user)
 	}
+	if err == nil && a.user.Kind != "" && a.user.Kind != "UserInfo" {
+		err = fmt.Errorf("%.60q: UserInfo is expected", a.user.Kind)
+	}
 	if err != nil {
 		return fmt.Errorf("--userinfo: %w", err)
 	}

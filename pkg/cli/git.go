@@ -95,6 +95,9 @@ func within(root, path string) error {
 	return nil
 }
 
+// ofRepository are the variables that tie git to a repository.
+var ofRepository = []string{"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR", "GIT_NAMESPACE", "GIT_PREFIX"}
+
 var (
 	scheme = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
 	// branchName is narrower than what git allows, and never an option.
@@ -190,7 +193,12 @@ func (c *checkouts) clone(ctx context.Context, s *gitSource) (string, error) {
 	cmd := exec.CommandContext(ctx, git, "-c", "core.symlinks=false", "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false",
 		"clone", "--quiet", "--depth=1", "--single-branch", "--no-tags", "--no-recurse-submodules", "--template=", "--branch="+s.branch,
 		"--", s.repository, dir)
-	cmd.Env = append(os.Environ(), "GIT_TERMINAL_PROMPT=0", "GIT_ALLOW_PROTOCOL=https:ssh:file", "GIT_LFS_SKIP_SMUDGE=1")
+	// A hook of git may have called this program: its repository is not the one that is meant.
+	surroundings := slices.DeleteFunc(os.Environ(), func(s string) bool {
+		name, _, _ := strings.Cut(s, "=")
+		return slices.Contains(ofRepository, name)
+	})
+	cmd.Env = append(surroundings, "GIT_TERMINAL_PROMPT=0", "GIT_ALLOW_PROTOCOL=https:ssh:file", "GIT_LFS_SKIP_SMUDGE=1")
 	cmd.WaitDelay = time.Second
 	var said bytes.Buffer
 	cmd.Stderr = &limited{w: &said, left: 4 << 10}

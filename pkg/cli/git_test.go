@@ -118,6 +118,7 @@ func TestGit(t *testing.T) {
 		"absolute":               {[]string{"test", url + "/abs", "-b", "main"}, 1, "", "policies: hostname: outside of its repository"},
 		"through a link":         {[]string{"test", url + "/link", "-b", "main"}, 1, "", "link/policy.yaml, document 1: json: cannot unmarshal string"},
 		"policies":               {[]string{"apply", url + "/policies", "-b", "main", "-r", file(t, "good.yaml", podOf("good", signed))}, 0, "pass: 2", ""},
+		"nobody answers":         {[]string{"test", "https://127.0.0.1:1/a/b", "-b", "main"}, 1, "", "https://127.0.0.1:1/a/b: branch main cannot be cloned: "},
 		"no policies":            {[]string{"apply", url, "-b", "nothing", "-r", file(t, "good.yaml", podOf("good", signed))}, 1, "", "branch nothing cannot be cloned"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -240,16 +239,10 @@ func (t *tested) exit() int {
 	case t.passed == 0 && t.flags.required:
 		fmt.Fprintln(t.options.Stderr, "no tests found")
 		return 1
+	case len(t.suites) == 0:
+		fmt.Fprintln(t.options.Stderr, "No test yamls available")
 	case t.passed == 0:
-		fmt.Fprintln(t.options.Stderr, cmp.Or(t.nothing(), "warning: no test was run"))
+		fmt.Fprintln(t.options.Stderr, "warning: no test was run")
 	}
 	return 0
-}
-
-// nothing says why no test was run, if that is plain.
-func (t *tested) nothing() string {
-	if len(t.suites) == 0 {
-		return "No test yamls available"
-	}
-	return ""
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -309,4 +310,90 @@ func TestTestFiles(t *testing.T) {
 	if got := call(t, "test", "--help"); got.exit != 0 || !strings.Contains(got.stdout, "--test-case-selector") {
 		t.Errorf("%+v", got)
 	}
+}
+
+// TestTestValues plays tests that say what the request and the cluster are.
+func TestTestValues(t *testing.T) {
+	t.Parallel()
+	registry := stocked(t, "acme/key-notlog-v3-bundle")
+	mirrors := t.TempDir()
+	registry.WriteHostsToml(mirrors, "ghcr.io")
+	files := map[string]string{
+		"policy.yaml": conditional(t, "Pod", "{name: dictionary, configMap: {name: m, namespace: default}}", ", operations: [UPDATE]",
+			"{{ dictionary.data.env }} {{ request.userInfo.username }}", "dev jane"),
+		"pods.yaml":   podOf("good", signed) + "---\n" + podOf("other", signed),
+		"values.yaml": "globalValues: {dictionary.data.env: dev, request.operation: UPDATE}\npolicies: [{name: p, resources: [{name: other, values: {dictionary.data.env: prod}}]}]\n",
+		"user.yaml":   "apiVersion: cli.kyverno.io/v1alpha1\nkind: UserInfo\nuserInfo: {username: jane}\n",
+		"other.yaml":  "kind: Values\n",
+	}
+	const rows = "results:\n- {policy: p, rule: r, kind: Pod, resources: [good], result: pass}\n- {policy: p, rule: r, kind: Pod, resources: [other], result: skip}\n"
+	for name, c := range map[string]struct{ more, want string }{
+		"files":      {"variables: values.yaml\nuserinfo: user.yaml\n", "Test Summary: 2 tests passed and 0 tests failed\n"},
+		"in place":   {"values: {globalValues: {dictionary.data.env: dev, request.operation: UPDATE}, policies: [{name: p, resources: [{name: default/other, values: {dictionary.data.env: prod}}]}]}\nuserinfo: user.yaml\n", "Test Summary: 2 tests passed and 0 tests failed\n"},
+		"no user":    {"variables: values.yaml\n", "Test Summary: 1 tests passed and 1 tests failed\n"},
+		"no values":  {"userinfo: user.yaml\n", "Test Summary: 1 tests passed and 1 tests failed\n"},
+		"wrong user": {"variables: values.yaml\nuserinfo: other.yaml\n", "Test Summary: 0 tests passed and 1 tests failed\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			of := maps.Clone(files)
+			of["kyverno-test.yaml"] = testHead + c.more + rows
+			if got := call(t, "test", testDir(t, of), "--registry-config-dir", mirrors); !strings.HasSuffix(got.stdout, c.want) {
+				t.Errorf("%s%s", got.stdout, got.stderr)
+			}
+		})
+	}
+}
+
+// TestTestColors draws results for a terminal: only the words have colors, and columns stay in line.
+func TestTestColors(t *testing.T) {
+	t.Parallel()
+	s := &suite{rows: []testRow{{policy: "p", rule: "r", resource: "a\x1b[31m", ok: true, reason: "Ok"}, {policy: "p", rule: "r", resource: "b", reason: "Rule not found"}}}
+	plain, colored := &tested{flags: &testFlags{}}, &tested{flags: &testFlags{}, colors: true}
+	got := colored.table(s)
+	for _, want := range []string{"│ \x1b[32mPass\x1b[0m   │", "│ \x1b[31mFail\x1b[0m   │", "a\uFFFD[31m"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q in\n%s", want, got)
+		}
+	}
+	for _, code := range []string{"\x1b[32m", "\x1b[31m", "\x1b[0m"} {
+		got = strings.ReplaceAll(got, code, "")
+	}
+	if d := cmp.Diff(plain.table(s), got); d != "" {
+		t.Error(d)
+	}
+}
+
+// FuzzTestFile reads files of tests, and the values in them, that anybody may have written.
+func FuzzTestFile(f *testing.F) {
+	f.Add([]byte(`{"kind":"Test","policies":["a"],"resources":["b"],"results":[{"policy":"p","rule":"r","result":"pass","resourceSpecs":[{"name":"x"}]}]}`))
+	f.Add([]byte(`{"results":[{"isValidatingAdmissionPolicy":true},null,1],"checks":[],"targetResources":null}`))
+	f.Add([]byte(`{"values":{"globalValues":{"request.operation":"UPDATE","a.\"b.c\".d":[1,{"x":null}]},"policies":[{"name":"p","rules":[{"name":"r","values":{"v":1}}],"resources":[{"name":"x","values":{"request.object.metadata":{}}}]}]}}`))
+	f.Add([]byte(`{"values":{"subresources":[{"subresource":{"name":"pods/x","kind":"Pod"},"parentResource":{"kind":"Pod"}}],"namespaceSelector":[{"name":"a","labels":{"b":"c"}}]}}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		s := &testSpec{}
+		if s.decode(raw) != nil || s.check() != nil || s.Values == nil {
+			return
+		}
+		v, err := s.Values.compile("values.")
+		if err != nil {
+			return
+		}
+		object := map[string]any{"metadata": map[string]any{"name": "x"}}
+		o := &override{request: tree{}}
+		for _, a := range v.global {
+			if a.path[0] == "request" {
+				assign(o.request, a.path[1:], a.value)
+			} else {
+				assign(tree{}, a.path, a.value)
+			}
+		}
+		user := o.user(userInfo{})
+		if fields := o.admission(object, &user)(); fields["userInfo"] == nil {
+			t.Errorf("no user in %v", fields)
+		}
+		if len(object) != 1 || len(object["metadata"].(map[string]any)) != 1 {
+			t.Errorf("the object was changed: %v", object)
+		}
+	})
 }

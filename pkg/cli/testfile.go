@@ -94,12 +94,7 @@ func readTest(path string) (*testSpec, error) {
 		if n++; n > 1 {
 			return errors.New("the file has more than one document")
 		}
-		raw, err := withoutOthers(raw)
-		if err != nil {
-			return err
-		}
-		unknown, err := kjson.UnmarshalStrict(raw, spec)
-		return errors.Join(append(unknown, err)...)
+		return spec.decode(raw)
 	})
 	if err != nil {
 		return nil, err
@@ -108,6 +103,16 @@ func readTest(path string) (*testSpec, error) {
 		return nil, errors.New("the file is empty")
 	}
 	return spec, spec.check()
+}
+
+// decode reads a document, with the fields that it must not have as errors.
+func (s *testSpec) decode(raw []byte) error {
+	raw, err := withoutOthers(raw)
+	if err != nil {
+		return err
+	}
+	unknown, err := kjson.UnmarshalStrict(raw, s)
+	return errors.Join(append(unknown, err)...)
 }
 
 // withoutOthers refuses the fields that concern others, and drops them where they say nothing.

@@ -37,7 +37,7 @@ func (t *tested) shown(s *suite, from int) []shownRow {
 			row.Result = "Pass"
 		}
 		if t.flags.detailed {
-			row.Message = clean(r.message)
+			row.Message = oneLine(r.message)
 		}
 		out = append(out, row)
 	}
@@ -93,7 +93,7 @@ func (t *tested) print() error {
 		rows = append(rows, of[i]...)
 		if s.err != nil {
 			// What reads the document must not take a file that was not run for one without failures.
-			row := shownRow{ID: len(rows) + 1, Resource: clean(s.name), Result: "Fail", Reason: clean(strings.Join(strings.Fields(s.err.Error()), " "))}
+			row := shownRow{ID: len(rows) + 1, Resource: clean(s.name), Result: "Fail", Reason: oneLine(s.err.Error())}
 			of[i] = append(of[i], row)
 			rows = append(rows, row)
 		}

@@ -34,6 +34,9 @@ func clean(s string) string {
 	}, s)
 }
 
+// oneLine makes one line of a text that has several of our own.
+func oneLine(s string) string { return clean(strings.ReplaceAll(s, "\n", " ")) }
+
 // cleanLines keeps line breaks, for texts whose lines are our own.
 func cleanLines(s string) string {
 	lines := strings.Split(s, "\n")

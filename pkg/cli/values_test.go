@@ -123,6 +123,8 @@ func TestValues(t *testing.T) {
 			"policies: [{name: p, rules: [{name: r, values: {dictionary.data.env: a}}], resources: [{name: good, values: {dictionary.data.env: dev}}, {name: x, values: {dictionary.data.env: c}}]}]\nglobalValues: {dictionary.data.env: b}\n", nil,
 			"pass: 2", "warning: policies[0].resources[1].values.dictionary.data.env: no policy here reads it\n"},
 		"the whole":         {conditional(t, "Pod", apiCall, "", "{{ answer }}", "3"), head + "globalValues: {answer: 3}\n", nil, "pass: 2", ""},
+		"global context":    {conditional(t, "Pod", "{name: count, globalReference: {name: pods, jmesPath: 'length(@)'}}", "", "{{ count }}", "3"), head + "globalValues: {count: 3}\n", nil, "pass: 2", ""},
+		"no global context": {conditional(t, "Pod", "{name: count, globalReference: {name: pods, jmesPath: 'length(@)'}}", "", "{{ count }}", "3"), "", nil, "error: 2, skip: 0", "exit as there are policy errors\n"},
 		"set":               {conditional(t, "Pod", configMap, "", "{{ dictionary.data.env }}", "dev"), "", []string{"--set", "dictionary.data.env=dev,dictionary.data.x=y"}, "pass: 2", ""},
 		"set and file":      {conditional(t, "Pod", configMap, "", "{{ dictionary.data.env }}", "dev"), head, []string{"--set", "a=b"}, "", "signet apply: values come from --set or from --values-file, not from both (see signet apply --help)\n"},
 		"variable":          {conditional(t, "Pod", variable, "", "{{ v }}", "told"), head + "globalValues: {v: told}\n", nil, "pass: 2", ""},

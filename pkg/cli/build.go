@@ -28,6 +28,7 @@ func (j *judgement) report() *Report {
 			r.Places = append(r.Places, j.place(p, a))
 		}
 		r.Requests = j.requests(img)
+		r.Credentials = j.probed
 	}
 	j.conclude(r)
 	return r

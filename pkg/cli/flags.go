@@ -39,11 +39,12 @@ type flags struct {
 	annotations                    []string
 
 	sources
-	where       clusterFlags
-	resources   []string
-	trustedRoot string
-	output      string
-	timeout     time.Duration
+	where              clusterFlags
+	explainCredentials bool
+	resources          []string
+	trustedRoot        string
+	output             string
+	timeout            time.Duration
 }
 
 // attestorFlags make up the policy of a call without --policy.
@@ -79,6 +80,9 @@ func flagSet(name string, f *flags) *pflag.FlagSet {
 	f.addFlags(fs)
 	f.where.addFlags(fs, "", "ask the cluster for what policies name: Secrets, config maps, calls of the API server, labels of namespaces")
 	fs.StringArrayVarP(&f.resources, "resource", "r", nil, "`file` or directory with Secrets that policies name: registry credentials and public keys; may be repeated")
+	if name == explainCommand {
+		fs.BoolVar(&f.explainCredentials, "credentials", false, "show where the credentials for every registry come from, and whether it accepts them")
+	}
 	fs.StringVarP(&f.output, "output", "o", outputText, "`format`: text or json")
 	fs.DurationVar(&f.timeout, "timeout", 30*time.Second, "`time` for everything")
 	return fs

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/signet-policy/signet/pkg/credentials"
 	"github.com/signet-policy/signet/pkg/engine"
 	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/reason"
@@ -24,7 +25,8 @@ type recorder struct {
 
 	mu       sync.Mutex
 	requests []registry.Request
-	uses     []use
+	uses     []credentials.Use
+	views    []*view
 	notes    []string
 	pinned   map[image.Ref]image.Pinned
 	resolves map[resolved]func() (image.Pinned, error)
@@ -64,16 +66,21 @@ type view struct {
 }
 
 // by returns a view.
-func (r *recorder) by(reader reader, access string) *view { return &view{r, reader, access} }
-
-// use is where the credentials for a host were found.
-type use struct{ host, source string }
-
-// used is for what looks for credentials.
-func (r *recorder) used(host, source string) {
+func (r *recorder) by(reader reader, access string) *view {
+	v := &view{r, reader, access}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.uses = append(r.uses, use{host, source})
+	if !slices.ContainsFunc(r.views, func(o *view) bool { return o.access == access }) {
+		r.views = append(r.views, v)
+	}
+	return v
+}
+
+// used is for what looks for credentials.
+func (r *recorder) used(u credentials.Use) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.uses = append(r.uses, u)
 }
 
 // note keeps a text for the user, once.

@@ -29,6 +29,8 @@ type Report struct {
 	// Places and Requests are what explain has to say.
 	Places   []Place   `json:"places,omitempty"`
 	Requests []Request `json:"requests,omitempty"`
+	// Credentials are those that explain was asked about.
+	Credentials []Credential `json:"credentials,omitempty"`
 
 	exit    int
 	explain bool
@@ -90,6 +92,21 @@ type Request struct {
 	// URL is what was asked; scheme and host only where a registry redirected to, and for tokens.
 	URL string `json:"url"`
 	// Status is the HTTP status, 0 when no answer came.
+	Status int `json:"status"`
+}
+
+// Credential is where a credential for a registry was found. It holds nothing of the credential.
+type Credential struct {
+	// Host is the registry that it is for.
+	Host string `json:"host"`
+	// Source is "secret namespace/name", the name of a provider (default is the docker configuration), or none; empty when the
+	// host asked for no credentials.
+	Source string `json:"source,omitempty"`
+	// Entry is the key in the Secret, or the file and the key or helper of the docker configuration.
+	Entry string `json:"entry,omitempty"`
+	// Answer is accepted, refused, open (the registry answers everybody), or another word for why it is not known.
+	Answer string `json:"answer"`
+	// Status is the HTTP status that says so, 0 when no answer came.
 	Status int `json:"status"`
 }
 

@@ -56,6 +56,9 @@ func run(ctx context.Context, f *flags, o Options) (*Report, []string, error) {
 		if err := j.look(ctx); err != nil {
 			return nil, l.warnings, err
 		}
+		if f.explainCredentials {
+			j.probe(ctx)
+		}
 	}
 	return j.report(), append(l.warnings, seen.notes...), nil
 }
@@ -88,6 +91,7 @@ type judgement struct {
 	policies  []*policy.Policy
 	keys      *keys
 	results   []engine.Result
+	probed    []Credential
 	// problem is why nothing could be looked at although no rule said so.
 	problem *reason.Error
 }
@@ -159,16 +163,18 @@ func (j *judgement) request(phase engine.Phase, name string) *engine.Request {
 	}
 }
 
-// look makes sure that the image's places were looked at, even if no rule asked for it: then with the process' own access.
+// look makes sure that the image's places were looked at, even if no rule asked for it: as the first rule would, or with the
+// process' own access.
 func (j *judgement) look(ctx context.Context) error {
 	if len(j.seen.found) > 0 {
 		return nil
 	}
-	own, err := j.seen.images.own(ctx)
-	if err != nil {
-		return err
+	if len(j.seen.views) == 0 {
+		if err := j.seen.images.own(ctx); err != nil {
+			return err
+		}
 	}
-	if err := j.lookBy(ctx, own); err != nil {
+	if err := j.lookBy(ctx, j.seen.views[0]); err != nil {
 		j.problem = reason.Of(err)
 	}
 	return nil

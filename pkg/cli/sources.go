@@ -81,12 +81,8 @@ func (i *images) Open(ctx context.Context, a engine.Access) (engine.Opened, erro
 	return o, nil
 }
 
-// own is the view with the process' own access.
-func (i *images) own(ctx context.Context) (*view, error) {
-	o, err := i.Open(ctx, engine.Access{})
-	if err != nil {
-		return nil, err
-	}
-	v, _ := o.Registry.(*view)
-	return v, nil
+// own opens the process' own access.
+func (i *images) own(ctx context.Context) error {
+	_, err := i.Open(ctx, engine.Access{})
+	return err
 }

@@ -131,6 +131,12 @@ func (r *Report) explanation(p *page) {
 		}
 		p.WriteString(clean(fmt.Sprintf("  %s  %-16s %s", status, q.For, q.URL)) + "\n")
 	}
+	if len(r.Credentials) > 0 {
+		p.title("credentials")
+	}
+	for _, c := range r.Credentials {
+		c.text(p)
+	}
 	for i := range r.Places {
 		r.Places[i].text(p)
 	}

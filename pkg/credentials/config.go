@@ -37,7 +37,9 @@ type config struct {
 // entry is the credential of one host, or of what is below a path there.
 type entry struct {
 	host, path string
-	auth       authn.AuthConfig
+	// name is where it stands, for people.
+	name string
+	auth authn.AuthConfig
 }
 
 // parse reads the data of a Secret. Helpers that a docker configuration may name are never run: only what it holds
@@ -69,7 +71,11 @@ func parse(kind string, data map[string][]byte) (*config, error) {
 			continue
 		}
 		host, path := parseKey(key)
-		c.entries = append(c.entries, entry{host: host, path: path, auth: auth})
+		name := keyConfig + "[" + withoutUser(key) + "]"
+		if kind == typeConfigJSON {
+			name = keyConfigJSON + " auths[" + withoutUser(key) + "]"
+		}
+		c.entries = append(c.entries, entry{host: host, path: path, name: name, auth: auth})
 	}
 	slices.SortFunc(c.entries, func(a, b entry) int {
 		if d := len(b.path) - len(a.path); d != 0 {
@@ -110,16 +116,16 @@ func canonicalHost(host string) string {
 
 func isPattern(host string) bool { return strings.ContainsAny(host, "*?[") }
 
-// find returns the credential for a repository of a host.
-func (c *config) find(host, repository string) (authn.AuthConfig, bool) {
+// find returns the credential for a repository of a host; nil for none.
+func (c *config) find(host, repository string) *entry {
 	host = canonicalHost(host)
 	for i := range c.entries {
 		e := &c.entries[i]
 		if e.covers(host) && (e.path == "" || repository == e.path || strings.HasPrefix(repository, e.path+"/")) {
-			return e.auth, true
+			return e
 		}
 	}
-	return authn.AuthConfig{}, false
+	return nil
 }
 
 // covers tells whether the entry is about the host. A star stands for (a part of) one label, never for several; ports

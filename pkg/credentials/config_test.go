@@ -52,9 +52,12 @@ func TestFind(t *testing.T) {
 		"empty.io/x":                         "",
 	} {
 		host, repository, _ := strings.Cut(at, "/")
-		auth, ok := c.find(host, repository)
-		if d := cmp.Diff(want, auth.Username); d != "" || ok != (want != "") {
-			t.Errorf("%s: %q %v, want %q", at, auth.Username, ok, want)
+		got := ""
+		if e := c.find(host, repository); e != nil {
+			got = e.auth.Username
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("%s: %s", at, d)
 		}
 	}
 }

@@ -49,8 +49,8 @@ type Options struct {
 	// Keychains are those of the providers, by name. The one named default is the docker configuration's; nil for
 	// authn.DefaultKeychain.
 	Keychains map[string]authn.Keychain
-	// Used is told which source gave the credentials for a host, once per look-up; None when there were none.
-	Used func(host, source string)
+	// Used is told which source gave the credentials for a repository, once per look-up.
+	Used func(Use)
 	// Now is the clock; nil for the real one.
 	Now func() time.Time
 }
@@ -60,6 +60,15 @@ const (
 	None            = "none"
 	DefaultProvider = "default"
 )
+
+// Use is where a credential was found. It holds nothing of the credential.
+type Use struct {
+	Host, Repository string
+	// Source is "secret namespace/name", the name of a provider, or None.
+	Source string
+	// Entry is where a Secret has it; empty for others.
+	Entry string
+}
 
 const (
 	// fresh is how long what was read of a Secret is used, and absent how long nothing is looked for again.
@@ -92,7 +101,7 @@ func New(opts Options) *Source {
 		opts.Now = time.Now
 	}
 	if opts.Used == nil {
-		opts.Used = func(string, string) {}
+		opts.Used = func(Use) {}
 	}
 	s := &Source{opts: opts}
 	// The only error is a size that is not positive.

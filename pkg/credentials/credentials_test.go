@@ -100,7 +100,7 @@ func newFixture(t *testing.T, o credentials.Options) *fixture {
 		o.Keychains = map[string]authn.Keychain{"default": user("docker"), "google": user("tool")}
 	}
 	o.Secrets, o.SystemNamespace, o.Now = f.cluster, "kyverno", func() time.Time { return f.now }
-	o.Used = func(_, source string) { f.used = append(f.used, source) }
+	o.Used = func(u credentials.Use) { f.used = append(f.used, u.Source) }
 	f.source = credentials.New(o)
 	for name, u := range map[string]string{"kyverno/entry": "entry", "kyverno/own": "own", "team/pod": "pod", "team/entry": "pod", "team/stale": "gone", "kyverno/stale": "gone"} {
 		f.put(name, registrytest.DockerConfig(f.server.Host(), u+":x"))
@@ -349,7 +349,7 @@ func TestWithoutCluster(t *testing.T) {
 	}
 	f.source = credentials.New(credentials.Options{
 		Client: client, Keychains: map[string]authn.Keychain{"default": user("docker")},
-		Used: func(host, source string) { f.used = append(f.used, host+" "+source) },
+		Used: func(u credentials.Use) { f.used = append(f.used, u.Host+" "+u.Source) },
 	})
 	if who, _ := f.ask(t, engine.Access{Credentials: &policy.Credentials{Secrets: named("entry")}}); who != "docker" {
 		t.Error(who)

@@ -11,7 +11,7 @@ import (
 type keychain struct {
 	secrets   []secret
 	providers []provider
-	used      func(host, source string)
+	used      func(Use)
 }
 
 type secret struct {
@@ -33,7 +33,7 @@ func (k *keychain) Resolve(r authn.Resource) (authn.Authenticator, error) {
 func (k *keychain) ResolveContext(ctx context.Context, r authn.Resource) (authn.Authenticator, error) {
 	a, err := k.Choice(ctx, r, 0)
 	if a == nil && err == nil {
-		k.used(r.RegistryStr(), None)
+		k.used(useOf(r, None, ""))
 		return authn.Anonymous, nil
 	}
 	return a, err
@@ -41,16 +41,15 @@ func (k *keychain) ResolveContext(ctx context.Context, r authn.Resource) (authn.
 
 // Choice implements registry.Choices: every source that has something is a choice.
 func (k *keychain) Choice(ctx context.Context, r authn.Resource, n int) (authn.Authenticator, error) {
-	host := r.RegistryStr()
-	repository := strings.TrimPrefix(strings.TrimPrefix(r.String(), host), "/")
+	at := useOf(r, "", "")
 	for i := range k.secrets {
-		auth, ok := k.secrets[i].config.find(host, repository)
-		if !ok {
+		e := k.secrets[i].config.find(at.Host, at.Repository)
+		if e == nil {
 			continue
 		}
 		if n--; n < 0 {
-			k.used(host, k.secrets[i].name)
-			return authn.FromConfig(auth), nil
+			k.used(useOf(r, k.secrets[i].name, e.name))
+			return authn.FromConfig(e.auth), nil
 		}
 	}
 	for i := range k.providers {
@@ -62,9 +61,15 @@ func (k *keychain) Choice(ctx context.Context, r authn.Resource, n int) (authn.A
 			continue
 		}
 		if n--; n < 0 {
-			k.used(host, k.providers[i].name)
+			k.used(useOf(r, k.providers[i].name, ""))
 			return a, nil
 		}
 	}
 	return nil, nil
+}
+
+// useOf describes the use of a source.
+func useOf(r authn.Resource, source, entry string) Use {
+	host := r.RegistryStr()
+	return Use{Host: host, Repository: strings.TrimPrefix(strings.TrimPrefix(r.String(), host), "/"), Source: source, Entry: entry}
 }

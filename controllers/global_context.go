@@ -17,6 +17,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	ctrlevent "sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
@@ -204,6 +205,13 @@ func globalStatusOf(before *v2.GlobalContextEntryStatus, o globalcontext.Outcome
 	return out
 }
 
+// otherGeneration lets through what is not the generation that was there before, or is another object of the same name.
+func otherGeneration() predicate.Predicate {
+	return predicate.Funcs{UpdateFunc: func(e ctrlevent.UpdateEvent) bool {
+		return e.ObjectOld.GetUID() != e.ObjectNew.GetUID() || e.ObjectOld.GetGeneration() != e.ObjectNew.GetGeneration()
+	}}
+}
+
 // addGlobalControllers adds the controllers of GlobalContextEntries: every replica reads them, the leader writes their status.
 func addGlobalControllers(mgr ctrl.Manager, l *globalLoader, w *globalStatus) error {
 	var ask trigger[string]
@@ -216,7 +224,7 @@ func addGlobalControllers(mgr ctrl.Manager, l *globalLoader, w *globalStatus) er
 		sources []source.TypedSource[string]
 	}{
 		{"global-context", l, everyReplica, []source.TypedSource[string]{
-			source.TypedKind[client.Object](mgr.GetCache(), globalObject(), enqueue, predicate.GenerationChangedPredicate{})}},
+			source.TypedKind[client.Object](mgr.GetCache(), globalObject(), enqueue, otherGeneration())}},
 		{"global-context-status", w, leader, []source.TypedSource[string]{
 			source.TypedKind[client.Object](mgr.GetCache(), globalObject(), enqueue), ask.source()}},
 	} {

@@ -205,7 +205,11 @@ func (f *followedResource) list(ctx context.Context) error {
 	defer func() { f.resources.held.Add(f.bytes - old) }()
 	for opts := (metav1.ListOptions{Limit: f.resources.limits.page}); ; {
 		page, err := f.client.List(ctx, opts)
-		if err != nil {
+		switch {
+		case apierrors.IsResourceExpired(err):
+			// Unlike that of a watch, which is as it should be, this means that the list takes longer than the API server allows.
+			return fmt.Errorf("listing: %s", err.Error())
+		case err != nil:
 			return fmt.Errorf("listing: %w", err)
 		}
 		for i := range page.Items {

@@ -147,8 +147,18 @@ func TestReviewsDoNotList(t *testing.T) {
 	r["context"] = []any{
 		map[string]any{"name": "settings", "configMap": map[string]any{"name": "settings", "namespace": "{{ request.namespace }}"}},
 		map[string]any{"name": "enforced", "variable": map[string]any{"value": "{{ settings.data.enforced }}"}},
+		map[string]any{"name": "everywhere", "globalReference": map[string]any{"name": "counted", "jmesPath": "[?metadata.namespace == '{{ request.namespace }}' && metadata.name == 'settings'] | [0].data.enforced"}},
 	}
-	r["preconditions"] = map[string]any{"all": []any{map[string]any{"key": "{{ enforced }}", "operator": "Equals", "value": "yes"}}}
+	r["preconditions"] = map[string]any{"all": []any{map[string]any{"key": "{{ enforced }} {{ everywhere }}", "operator": "Equals", "value": "yes yes"}}}
+	// A global context entry is read beside the reviews.
+	err = u.publish(t, globalEntry("v2", "counted", map[string]any{
+		"kubernetesResource": map[string]any{"version": "v1", "resource": "configmaps"},
+		"projections":        []any{map[string]any{"name": "all", "jmesPath": "[].metadata.name"}},
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.published(t, "counted", "True")
 	u.apply(t, p)
 	review := func(n int) {
 		t.Helper()

@@ -149,7 +149,7 @@ func handshake(t *testing.T, c *Certificates, name string, version uint16, suite
 }
 
 // T-009: old versions and suites without authenticated encryption are refused.
-func TestTLSConfigRefuses(t *testing.T) {
+func TestT009TLSConfigRefuses(t *testing.T) {
 	t.Parallel()
 	c := NewCertificates(newAPI(t), CertificateOptions{SystemNamespace: "kyverno", KeyAlgorithm: RSA})
 	if err := handshake(t, c, "kyverno-svc", tls.VersionTLS13); err == nil {
@@ -192,7 +192,7 @@ func TestServingCertificateRenewal(t *testing.T) {
 }
 
 // at no moment of a rotation does a replica serve what a webhook configuration, old or new, does not trust.
-func TestAuthorityRotation(t *testing.T) {
+func TestA56AuthorityRotation(t *testing.T) {
 	t.Parallel()
 	clock, api := newClock(), newAPI(t)
 	o := CertificateOptions{SystemNamespace: "kyverno", Now: clock.now}

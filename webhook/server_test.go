@@ -55,7 +55,7 @@ func allow(context.Context, *admissionv1.AdmissionRequest, time.Duration) *admis
 }
 
 // A-58: what is no review gets no review's answer, and nothing is ever an empty success.
-func TestNoReview(t *testing.T) {
+func TestA58NoReview(t *testing.T) {
 	t.Parallel()
 	h := serve(allow, true)
 	for name, c := range map[string]struct{ contentType, body string }{
@@ -72,8 +72,8 @@ func TestNoReview(t *testing.T) {
 		"trailing":        {"application/json", body("{}") + "{}"},
 		"truncated":       {"application/json", body("{}")[:80]},
 		"content type":    {"text/plain", body("{}")},
-		"too large":       {"application/json", body(`{"a":"` + strings.Repeat("a", 9<<20) + `"}`)},
-		"too deep":        {"application/json", body(strings.Repeat("[", 20000) + strings.Repeat("]", 20000))},
+		"T-026 too large": {"application/json", body(`{"a":"` + strings.Repeat("a", 9<<20) + `"}`)},
+		"T-026 too deep":  {"application/json", body(strings.Repeat("[", 20000) + strings.Repeat("]", 20000))},
 		"uid of a number": {"application/json", strings.Replace(body("{}"), `"u1"`, `1`, 1)},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -116,7 +116,7 @@ func TestBodyLength(t *testing.T) {
 }
 
 // T-013: a panic is an error of the request: the answer carries its uid, and the failure policy decides.
-func TestPanic(t *testing.T) {
+func TestT013Panic(t *testing.T) {
 	t.Parallel()
 	for name, review := range map[string]webhook.Review{
 		"panic": func(context.Context, *admissionv1.AdmissionRequest, time.Duration) *admissionv1.AdmissionResponse {

@@ -76,7 +76,7 @@ func TestUnpinned(t *testing.T) {
 }
 
 // VI 6.10, A-53, A-54, A-82, seeds 3, 13, 20: annotations are written, replaced or removed, and never read.
-func TestA82Annotations(t *testing.T) {
+func TestA53A54A82Annotations(t *testing.T) {
 	t.Parallel()
 	const plain, scoped = "kyverno.io/verify-images", "kyverno.io/verify-images-scoped"
 	const plainAt, scopedAt = `"path":"/metadata/annotations/kyverno.io~1verify-images"`, `"path":"/metadata/annotations/kyverno.io~1verify-images-scoped"`

@@ -114,7 +114,7 @@ func TestPaths(t *testing.T) {
 }
 
 // VI 6.15, A-16, A-87, T-025, seeds 16 to 18: what an update leaves as it was is reported and does not block.
-func TestA87Update(t *testing.T) {
+func TestT025A87Update(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		old, now []string

@@ -131,7 +131,7 @@ func TestA80Blocking(t *testing.T) {
 }
 
 // VI 6.14(2), T-013: a panic is an error of the rule, or rejects the one candidate, and the engine goes on.
-func TestPanics(t *testing.T) {
+func TestT013Panics(t *testing.T) {
 	t.Parallel()
 	boom := func(context.Context, string) error { panic("boom") }
 	for name, c := range map[string]struct {
@@ -168,7 +168,7 @@ func TestPanics(t *testing.T) {
 }
 
 // VI 3.6(4): the engine answers by itself before the API server gives up, and what is not known by then is a timeout.
-func TestTimeout(t *testing.T) {
+func TestT023Timeout(t *testing.T) {
 	t.Parallel()
 	for _, place := range []string{"resolve", "attached", "verify"} {
 		t.Run(place, func(t *testing.T) {

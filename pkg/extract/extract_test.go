@@ -29,7 +29,7 @@ const podSpec = `{
 }`
 
 // VI 4.1, A-13, T-010, T-020: every list of every kind, in image order.
-func TestImages(t *testing.T) {
+func TestT010Images(t *testing.T) {
 	t.Parallel()
 	at := func(base string) []extract.Use {
 		return []extract.Use{
@@ -73,7 +73,7 @@ func TestImages(t *testing.T) {
 }
 
 // VI 4.1(5), A-09, A-90: what is no image, and what cannot be read.
-func TestForms(t *testing.T) {
+func TestA09Forms(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		object string

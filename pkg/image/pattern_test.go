@@ -18,7 +18,7 @@ func pattern(t *testing.T, s string) image.Pattern {
 }
 
 // VI 5(2), 4.4(6), A-01 to.
-func TestPatternMatches(t *testing.T) {
+func TestA10PatternMatches(t *testing.T) {
 	t.Parallel()
 	for pat, c := range map[string]struct{ yes, not []string }{
 		"nginx:*":                   {nil, []string{"nginx", "docker.io/nginx:1"}},
@@ -64,7 +64,7 @@ func TestPatternMatches(t *testing.T) {
 }
 
 // VI 5(3), 4.4(7): one form, the shown one.
-func TestPatternSkips(t *testing.T) {
+func TestA10PatternSkips(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		pattern, image string
@@ -94,7 +94,7 @@ func TestPatternSkips(t *testing.T) {
 }
 
 // every spelling of one image is one image for a pattern in any of its full spellings.
-func TestA84Spellings(t *testing.T) {
+func TestA01A84Spellings(t *testing.T) {
 	t.Parallel()
 	spellings := []string{"nginx", "library/nginx", "docker.io/nginx", "docker.io/library/nginx", "index.docker.io/library/nginx", "registry-1.docker.io/library/nginx", "DOCKER.IO/nginx", "docker.io:443/library/nginx", "registry-1.docker.io:443/nginx"}
 	for _, pat := range []string{"docker.io/nginx:*", "docker.io/library/nginx:*", "docker.io/nginx:latest", "DOCKER.IO:443/library/nginx:*"} {

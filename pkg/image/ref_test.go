@@ -32,33 +32,33 @@ func TestParse(t *testing.T) {
 		opts image.Options
 		want parts
 	}{
-		"short":           {"nginx", image.Options{}, parts{"docker.io/nginx:latest", "docker.io", "nginx", "nginx", "latest", "", "docker.io/nginx:latest"}},
-		"library":         {"docker.io/library/nginx", image.Options{}, parts{"docker.io/library/nginx:latest", "docker.io", "library/nginx", "nginx", "latest", "", "docker.io/library/nginx:latest"}},
-		"two segments":    {"foo/bar:1", image.Options{}, parts{"docker.io/foo/bar:1", "docker.io", "foo/bar", "bar", "1", "", "docker.io/foo/bar:1"}},
-		"port":            {"localhost:5000/a/b", image.Options{}, parts{"localhost:5000/a/b:latest", "localhost:5000", "a/b", "b", "latest", "", "localhost:5000/a/b:latest"}},
-		"tag and digest":  {"ghcr.io/k/z:v1@" + digestA, image.Options{}, parts{"ghcr.io/k/z@" + digestA, "ghcr.io", "k/z", "z", "v1", digestA, "ghcr.io/k/z:v1"}},
-		"digest":          {"ghcr.io/k/z@" + digestA, image.Options{}, parts{"ghcr.io/k/z@" + digestA, "ghcr.io", "k/z", "z", "", digestA, "ghcr.io/k/z:"}},
-		"upper case host": {"Foo/bar", image.Options{}, parts{"Foo/bar:latest", "Foo", "bar", "bar", "latest", "", "Foo/bar:latest"}},
-		"host as written": {"GHCR.IO/a/b:1", image.Options{}, parts{"GHCR.IO/a/b:1", "GHCR.IO", "a/b", "b", "1", "", "GHCR.IO/a/b:1"}},
-		"localhost":       {"localhost/x", image.Options{}, parts{"localhost/x:latest", "localhost", "x", "x", "latest", "", "localhost/x:latest"}},
-		"like a host":     {"foo.bar/baz", image.Options{}, parts{"foo.bar/baz:latest", "foo.bar", "baz", "baz", "latest", "", "foo.bar/baz:latest"}},
-		"no host":         {"foo/baz", image.Options{}, parts{"docker.io/foo/baz:latest", "docker.io", "foo/baz", "baz", "latest", "", "docker.io/foo/baz:latest"}},
-		"hex name":        {hexA, image.Options{}, parts{"docker.io/" + hexA + ":latest", "docker.io", hexA, hexA, "latest", "", "docker.io/" + hexA + ":latest"}},
-		"digest-like tag": {digestA, image.Options{}, parts{"docker.io/" + digestA, "docker.io", "sha256", "sha256", hexA, "", "docker.io/" + digestA}},
-		"ipv6":            {"[::1]:5000/x:1", image.Options{}, parts{"[::1]:5000/x:1", "[::1]:5000", "x", "x", "1", "", "[::1]:5000/x:1"}},
-		"punycode":        {"xn--ghr-x5d.io/x:1", image.Options{}, parts{"xn--ghr-x5d.io/x:1", "xn--ghr-x5d.io", "x", "x", "1", "", "xn--ghr-x5d.io/x:1"}},
-		"longest tag":     {"a/b:" + strings.Repeat("t", 128), image.Options{}, parts{"docker.io/a/b:" + strings.Repeat("t", 128), "docker.io", "a/b", "b", strings.Repeat("t", 128), "", "docker.io/a/b:" + strings.Repeat("t", 128)}},
+		"short":                {"nginx", image.Options{}, parts{"docker.io/nginx:latest", "docker.io", "nginx", "nginx", "latest", "", "docker.io/nginx:latest"}},
+		"library":              {"docker.io/library/nginx", image.Options{}, parts{"docker.io/library/nginx:latest", "docker.io", "library/nginx", "nginx", "latest", "", "docker.io/library/nginx:latest"}},
+		"two segments":         {"foo/bar:1", image.Options{}, parts{"docker.io/foo/bar:1", "docker.io", "foo/bar", "bar", "1", "", "docker.io/foo/bar:1"}},
+		"port":                 {"localhost:5000/a/b", image.Options{}, parts{"localhost:5000/a/b:latest", "localhost:5000", "a/b", "b", "latest", "", "localhost:5000/a/b:latest"}},
+		"tag and digest":       {"ghcr.io/k/z:v1@" + digestA, image.Options{}, parts{"ghcr.io/k/z@" + digestA, "ghcr.io", "k/z", "z", "v1", digestA, "ghcr.io/k/z:v1"}},
+		"digest":               {"ghcr.io/k/z@" + digestA, image.Options{}, parts{"ghcr.io/k/z@" + digestA, "ghcr.io", "k/z", "z", "", digestA, "ghcr.io/k/z:"}},
+		"upper case host":      {"Foo/bar", image.Options{}, parts{"Foo/bar:latest", "Foo", "bar", "bar", "latest", "", "Foo/bar:latest"}},
+		"host as written":      {"GHCR.IO/a/b:1", image.Options{}, parts{"GHCR.IO/a/b:1", "GHCR.IO", "a/b", "b", "1", "", "GHCR.IO/a/b:1"}},
+		"A-07 localhost":       {"localhost/x", image.Options{}, parts{"localhost/x:latest", "localhost", "x", "x", "latest", "", "localhost/x:latest"}},
+		"A-07 like a host":     {"foo.bar/baz", image.Options{}, parts{"foo.bar/baz:latest", "foo.bar", "baz", "baz", "latest", "", "foo.bar/baz:latest"}},
+		"A-07 no host":         {"foo/baz", image.Options{}, parts{"docker.io/foo/baz:latest", "docker.io", "foo/baz", "baz", "latest", "", "docker.io/foo/baz:latest"}},
+		"A-07 hex name":        {hexA, image.Options{}, parts{"docker.io/" + hexA + ":latest", "docker.io", hexA, hexA, "latest", "", "docker.io/" + hexA + ":latest"}},
+		"A-07 digest-like tag": {digestA, image.Options{}, parts{"docker.io/" + digestA, "docker.io", "sha256", "sha256", hexA, "", "docker.io/" + digestA}},
+		"ipv6":                 {"[::1]:5000/x:1", image.Options{}, parts{"[::1]:5000/x:1", "[::1]:5000", "x", "x", "1", "", "[::1]:5000/x:1"}},
+		"punycode":             {"xn--ghr-x5d.io/x:1", image.Options{}, parts{"xn--ghr-x5d.io/x:1", "xn--ghr-x5d.io", "x", "x", "1", "", "xn--ghr-x5d.io/x:1"}},
+		"longest tag":          {"a/b:" + strings.Repeat("t", 128), image.Options{}, parts{"docker.io/a/b:" + strings.Repeat("t", 128), "docker.io", "a/b", "b", strings.Repeat("t", 128), "", "docker.io/a/b:" + strings.Repeat("t", 128)}},
 
-		"other default":      {"a/b", image.Options{DefaultRegistry: "r.test"}, parts{"r.test/a/b:latest", "r.test", "a/b", "b", "latest", "", "r.test/a/b:latest"}},
-		"keep short":         {"nginx", image.Options{KeepShort: true}, parts{"nginx:latest", "", "nginx", "nginx", "latest", "", "nginx:latest"}},
-		"keep short, host":   {"r.test/nginx", image.Options{KeepShort: true}, parts{"r.test/nginx:latest", "r.test", "nginx", "nginx", "latest", "", "r.test/nginx:latest"}},
-		"keep short, two":    {"a/b:1", image.Options{KeepShort: true}, parts{"a/b:1", "", "a/b", "b", "1", "", "a/b:1"}},
-		"underscore host":    {"my_host/a/b:1", image.Options{KeepShort: true}, parts{"my_host/a/b:1", "my_host", "a/b", "b", "1", "", "my_host/a/b:1"}},
-		"underscore and hub": {"my_host/a:1", image.Options{}, parts{"docker.io/my_host/a:1", "docker.io", "my_host/a", "a", "1", "", "docker.io/my_host/a:1"}},
-		"another algorithm":  {"a/b:1@sha512:" + hexA + hexA, image.Options{}, parts{"docker.io/a/b@sha512:" + hexA + hexA, "docker.io", "a/b", "b", "1", "sha512:" + hexA + hexA, "docker.io/a/b:1"}},
-		"unknown algorithm":  {"a/b@md5:" + hexA[:32], image.Options{}, parts{"docker.io/a/b@md5:" + hexA[:32], "docker.io", "a/b", "b", "", "md5:" + hexA[:32], "docker.io/a/b:"}},
-		"63 digits":          {"a/b:1@" + digestA[:len(digestA)-1], image.Options{}, parts{"docker.io/a/b@" + digestA[:len(digestA)-1], "docker.io", "a/b", "b", "1", digestA[:len(digestA)-1], "docker.io/a/b:1"}},
-		"upper-case hex":     {"a/b:1@sha256:" + strings.ToUpper(hexA), image.Options{}, parts{"docker.io/a/b@sha256:" + strings.ToUpper(hexA), "docker.io", "a/b", "b", "1", "sha256:" + strings.ToUpper(hexA), "docker.io/a/b:1"}},
+		"other default":           {"a/b", image.Options{DefaultRegistry: "r.test"}, parts{"r.test/a/b:latest", "r.test", "a/b", "b", "latest", "", "r.test/a/b:latest"}},
+		"keep short":              {"nginx", image.Options{KeepShort: true}, parts{"nginx:latest", "", "nginx", "nginx", "latest", "", "nginx:latest"}},
+		"keep short, host":        {"r.test/nginx", image.Options{KeepShort: true}, parts{"r.test/nginx:latest", "r.test", "nginx", "nginx", "latest", "", "r.test/nginx:latest"}},
+		"keep short, two":         {"a/b:1", image.Options{KeepShort: true}, parts{"a/b:1", "", "a/b", "b", "1", "", "a/b:1"}},
+		"A-07 underscore host":    {"my_host/a/b:1", image.Options{KeepShort: true}, parts{"my_host/a/b:1", "my_host", "a/b", "b", "1", "", "my_host/a/b:1"}},
+		"A-07 underscore and hub": {"my_host/a:1", image.Options{}, parts{"docker.io/my_host/a:1", "docker.io", "my_host/a", "a", "1", "", "docker.io/my_host/a:1"}},
+		"another algorithm":       {"a/b:1@sha512:" + hexA + hexA, image.Options{}, parts{"docker.io/a/b@sha512:" + hexA + hexA, "docker.io", "a/b", "b", "1", "sha512:" + hexA + hexA, "docker.io/a/b:1"}},
+		"unknown algorithm":       {"a/b@md5:" + hexA[:32], image.Options{}, parts{"docker.io/a/b@md5:" + hexA[:32], "docker.io", "a/b", "b", "", "md5:" + hexA[:32], "docker.io/a/b:"}},
+		"63 digits":               {"a/b:1@" + digestA[:len(digestA)-1], image.Options{}, parts{"docker.io/a/b@" + digestA[:len(digestA)-1], "docker.io", "a/b", "b", "1", digestA[:len(digestA)-1], "docker.io/a/b:1"}},
+		"upper-case hex":          {"a/b:1@sha256:" + strings.ToUpper(hexA), image.Options{}, parts{"docker.io/a/b@sha256:" + strings.ToUpper(hexA), "docker.io", "a/b", "b", "1", "sha256:" + strings.ToUpper(hexA), "docker.io/a/b:1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -78,7 +78,7 @@ func TestParse(t *testing.T) {
 }
 
 // what the grammar does not know is an error, never an image that nobody judges.
-func TestParseErrors(t *testing.T) {
+func TestA05A06A08ParseErrors(t *testing.T) {
 	t.Parallel()
 	for name, in := range map[string]string{
 		"empty": "", "upper case": "UPPER", "blank": " ", "blank inside": "a b", "leading blank": " nginx", "newline": "nginx\n",
@@ -102,7 +102,7 @@ func TestParseErrors(t *testing.T) {
 }
 
 // A-12, VI 6.3(2): only sha256 pins an image.
-func TestPinned(t *testing.T) {
+func TestA12Pinned(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		in      string

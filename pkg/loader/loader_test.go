@@ -57,7 +57,7 @@ func (n *names) dial(ctx context.Context, network, _ string) (net.Conn, error) {
 
 // VI 1.4(6), SEC: no call of a service leads to an address that only the machine itself should reach, whatever the name is and wherever a redirect leads, and a
 // Policy's leads to no service of another namespace.
-func TestServiceAddresses(t *testing.T) {
+func TestT016ServiceAddresses(t *testing.T) {
 	t.Parallel()
 	mux := http.NewServeMux()
 	mux.HandleFunc("/ok", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `"ok"`) })
@@ -203,7 +203,7 @@ func TestServiceAuthority(t *testing.T) {
 }
 
 // VI 1.4(5), (6): what may be asked of the API server.
-func TestAPIPaths(t *testing.T) {
+func TestT014APIPaths(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/api/v1/namespaces/team/redirect" {

@@ -231,7 +231,7 @@ func TestDepth(t *testing.T) {
 }
 
 // T-002 and A-47: what is there but not what it should be rejects that one candidate.
-func TestRejectedContent(t *testing.T) {
+func TestA47RejectedContent(t *testing.T) {
 	t.Parallel()
 	descriptor := func(s string) registrytest.Fault {
 		return registrytest.Body(200, ociIndex, []byte(`{"schemaVersion":2,"mediaType":"`+ociIndex+`","manifests":[`+s+`]}`))

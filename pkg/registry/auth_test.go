@@ -256,7 +256,7 @@ func TestNextCredential(t *testing.T) {
 }
 
 // Tokens of one credential and of one repository are not used for another.
-func TestTokensAreApart(t *testing.T) {
+func TestA49TokensAreApart(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	f.PushImage("acme/other", "v1", nil)
@@ -360,7 +360,7 @@ func TestT077RedirectDropsCredentials(t *testing.T) {
 }
 
 // hostile challenges and token servers.
-func TestHostileAuth(t *testing.T) {
+func TestA46HostileAuth(t *testing.T) {
 	t.Parallel()
 	challenge := func(v string) registrytest.Fault { return registrytest.Status(401, "", "WWW-Authenticate", v) }
 	cases := map[string]struct {

@@ -67,7 +67,7 @@ func TestResolveDigestAsksNobody(t *testing.T) {
 }
 
 // T-001: each resolution takes what one request brought; nothing asks twice.
-func TestAlternatingTag(t *testing.T) {
+func TestT001AlternatingTag(t *testing.T) {
 	t.Parallel()
 	s := registrytest.New(t)
 	a, b := s.PushImage("acme/app", "v1", nil), s.PushImage("acme/app", "", nil)
@@ -84,7 +84,7 @@ func TestAlternatingTag(t *testing.T) {
 	}
 }
 
-func TestResolveFailures(t *testing.T) {
+func TestA48ResolveFailures(t *testing.T) {
 	t.Parallel()
 	sum := sha512.Sum512(nil)
 	manifest := `{"schemaVersion":2,"mediaType":"` + ociManifest + `","config":{},"layers":[]}`

@@ -73,7 +73,7 @@ func layers(n int, mediaType, prefix string) []registrytest.Layer {
 }
 
 // A-52 and A-75: junk ahead does not push out what is behind it, whichever place is full of it.
-func TestA75FairOrder(t *testing.T) {
+func TestA52A75FairOrder(t *testing.T) {
 	t.Parallel()
 	cases := map[string]func(f *fixture){
 		"60 junk referrers": func(f *fixture) {
@@ -155,17 +155,17 @@ func TestT043HugeLists(t *testing.T) {
 		fault registrytest.Fault
 		check func(t *testing.T, f *fixture)
 	}{
-		"one big page": {registrytest.Body(200, ociIndex, big), func(t *testing.T, f *fixture) {
+		"T-008 one big page": {registrytest.Body(200, ociIndex, big), func(t *testing.T, f *fixture) {
 			if a := f.attached(t, within(t, 60*time.Second)); !a.Truncated || len(rejected(a)) != 1 {
 				t.Errorf("%d rejected, truncated %v", len(rejected(a)), a.Truncated)
 			}
 		}},
-		"a million entries": {registrytest.Body(200, ociIndex, []byte(`{"manifests":[`+strings.Repeat("1,", 1_000_000)+`1]}`)), func(t *testing.T, f *fixture) {
+		"T-008 A-46 a million entries": {registrytest.Body(200, ociIndex, []byte(`{"manifests":[`+strings.Repeat("1,", 1_000_000)+`1]}`)), func(t *testing.T, f *fixture) {
 			if a := f.attached(t, within(t, 60*time.Second)); !a.Truncated || len(rejected(a)) != 256 {
 				t.Errorf("%d rejected, truncated %v", len(rejected(a)), a.Truncated)
 			}
 		}},
-		"too large": {registrytest.Body(200, ociIndex, append(big, bytes.Repeat([]byte(" "), 4<<20)...)), func(t *testing.T, f *fixture) {
+		"T-008 too large": {registrytest.Body(200, ociIndex, append(big, bytes.Repeat([]byte(" "), 4<<20)...)), func(t *testing.T, f *fixture) {
 			if a := f.attached(t, within(t, 60*time.Second)); len(rejected(a)) != 1 || rejected(a)[0].Code != reason.LimitReached {
 				t.Errorf("got %+v", a)
 			}

@@ -143,7 +143,7 @@ func drip(c net.Conn) {
 }
 
 // VI 6.14(4): what passes by is tried again.
-func TestRetries(t *testing.T) {
+func TestA48Retries(t *testing.T) {
 	t.Parallel()
 	cases := map[string]struct {
 		faults   []registrytest.Fault
@@ -196,7 +196,7 @@ func TestReasonSurvivesTheDeadline(t *testing.T) {
 }
 
 // no more than 16 requests at once against one host, and a stuck host does not hold up another.
-func TestConcurrencyPerHost(t *testing.T) {
+func TestA45ConcurrencyPerHost(t *testing.T) {
 	t.Parallel()
 	s := registrytest.New(t)
 	for i := range 40 {
@@ -261,7 +261,7 @@ func TestWaitingForATurn(t *testing.T) {
 }
 
 // where redirects may lead.
-func TestRedirects(t *testing.T) {
+func TestA43Redirects(t *testing.T) {
 	t.Parallel()
 	const path = "/v2/" + repo + "/manifests/v1"
 	cases := map[string]struct {

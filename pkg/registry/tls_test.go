@@ -43,7 +43,7 @@ func TestLoopbackScheme(t *testing.T) {
 }
 
 // certificates that do not hold, and what relaxes them: only hosts.toml.
-func TestCertificates(t *testing.T) {
+func TestA51Certificates(t *testing.T) {
 	t.Parallel()
 	s := registrytest.NewTLS(t)
 	s.PushImage(repo, "v1", nil)
@@ -110,7 +110,7 @@ func TestAllowInsecure(t *testing.T) {
 }
 
 // TLS that is too old, or that stalls, is no answer.
-func TestBrokenTLS(t *testing.T) {
+func TestA51BrokenTLS(t *testing.T) {
 	t.Parallel()
 	old := httptest.NewUnstartedServer(http.NotFoundHandler())
 	old.Config.ErrorLog = quietLog()
@@ -144,7 +144,7 @@ func TestBrokenTLS(t *testing.T) {
 }
 
 // a redirect never leads from HTTPS to HTTP, nor from elsewhere to loopback.
-func TestRedirectFromTLS(t *testing.T) {
+func TestA43RedirectFromTLS(t *testing.T) {
 	t.Parallel()
 	s, plain := registrytest.NewTLS(t), registrytest.New(t)
 	plain.PushImage(repo, "v1", nil)
@@ -158,7 +158,7 @@ func TestRedirectFromTLS(t *testing.T) {
 	}
 }
 
-func TestRedirectToLoopback(t *testing.T) {
+func TestA43RedirectToLoopback(t *testing.T) {
 	t.Parallel()
 	s, inside := registrytest.NewTLS(t), registrytest.NewTLS(t)
 	for _, target := range []string{inside.URL(), "https://localhost" + inside.Host()[strings.LastIndexByte(inside.Host(), ':'):], "https://[::1]:1", "https://0.0.0.0:1"} {

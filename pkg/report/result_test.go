@@ -89,7 +89,7 @@ func TestFindings(t *testing.T) {
 			want:   result(func(r *reports.PolicyReportResult) { r.Message = "always" }),
 		},
 		// T-017
-		"text from a registry": {
+		"T-017 text from a registry": {
 			result: engine.Result{Rule: newRule(cluster, "r", policy.Fail), Image: nginx, Digest: digest, Status: engine.Fail, Reason: reason.Unsigned,
 				Message: "<img src=x onerror=alert(1)>" + strings.Repeat("x", 5000)},
 			want: result(func(r *reports.PolicyReportResult) {

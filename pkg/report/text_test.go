@@ -10,7 +10,7 @@ import (
 	"github.com/signet-policy/signet/pkg/reason"
 )
 
-func TestText(t *testing.T) {
+func TestT017Text(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("ä", textLimit)
 	tests := map[string]struct{ in, want string }{

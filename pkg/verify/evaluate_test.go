@@ -361,8 +361,8 @@ func TestEvaluateRepositories(t *testing.T) {
 	})
 }
 
-// TestT071EvaluateFlood has more candidates than are verified.
-func TestT071EvaluateFlood(t *testing.T) {
+// TestT071A52EvaluateFlood has more candidates than are verified.
+func TestT071A52EvaluateFlood(t *testing.T) {
 	t.Parallel()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 
 // The annotations are Signet's to write. Whoever brings one along gets the verdict of somebody who did not, and the
 // value is replaced or taken away (VI 6.10; seed 20).
-func TestForgedAnnotations(t *testing.T) {
+func TestA53ForgedAnnotations(t *testing.T) {
 	t.Parallel()
 	shared.run(t, "")
 	u := newUser(t)

@@ -86,7 +86,7 @@ func podImages(p *corev1.Pod) []string {
 }
 
 // kubectl debug adds a container to a running Pod: it is judged, and the Pod's annotations stay as they were.
-func TestDebugContainers(t *testing.T) {
+func TestT021DebugContainers(t *testing.T) {
 	t.Parallel()
 	shared.run(t, "")
 	u, ns, images := newUser(t), namespace(t), newPair(t)

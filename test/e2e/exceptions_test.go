@@ -33,7 +33,7 @@ func exceptions(version string) schema.GroupVersionResource {
 }
 
 // Seed 30, VI 9(1)(2): exceptions take rules away where the operator lets them, and nowhere else.
-func TestExceptions(t *testing.T) {
+func TestA60Exceptions(t *testing.T) {
 	u, ns, elsewhere, images := newUser(t), namespace(t), namespace(t), newPair(t)
 	create := func(version, ns, name, policy string, spec map[string]any) error {
 		t.Helper()

@@ -136,7 +136,7 @@ func TestBrokenStoredPolicy(t *testing.T) {
 
 // Signet that ends leaves its registrations, so that nothing comes through while it is away, except where the failure
 // policy says so; and goes on where it was.
-func TestRestart(t *testing.T) {
+func TestA56Restart(t *testing.T) {
 	signet := shared.run(t, "")
 	u, strict, lax, images := newUser(t), namespace(t), namespace(t), newPair(t)
 	u.apply(t, rule{}.in(strict))
@@ -179,7 +179,7 @@ func TestRestart(t *testing.T) {
 }
 
 // A second Signet stands by, and takes over with what it has read when the first one ends.
-func TestStandby(t *testing.T) {
+func TestA56Standby(t *testing.T) {
 	shared.run(t, "")
 	u, ns, images := newUser(t), namespace(t), newPair(t)
 	u.apply(t, rule{}.in(ns))

@@ -125,7 +125,7 @@ func TestPolicyStatus(t *testing.T) {
 }
 
 // A policy is enforced as soon as it says that it is ready: not one unsigned Pod comes through after that.
-func TestReadyMeansEnforced(t *testing.T) {
+func TestA55ReadyMeansEnforced(t *testing.T) {
 	t.Parallel()
 	shared.run(t, "")
 	u, ns := newUser(t), namespace(t)

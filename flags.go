@@ -13,6 +13,7 @@ import (
 
 	"github.com/signet-policy/signet/controllers"
 	"github.com/signet-policy/signet/pkg/policy"
+	"github.com/signet-policy/signet/pkg/registry"
 )
 
 // serveFlags are the flags of signet serve, under the names that users of Kyverno know where there are such.
@@ -45,6 +46,8 @@ type serveFlags struct {
 	imagePullSecrets  string
 	credentialHelpers string
 	pullSecrets       []policy.SecretName // from imagePullSecrets
+	tokenRealms       string
+	realms            registry.Realms // from tokenRealms
 
 	cacheEnabled bool
 	cacheSize    int
@@ -91,6 +94,7 @@ func parseServeFlags(args []string, usage func(*flag.FlagSet)) (*serveFlags, err
 	fs.BoolVar(&f.allowInsecure, "allowInsecureRegistry", false, "allow plain HTTP to registries that do not speak TLS")
 	fs.StringVar(&f.imagePullSecrets, "imagePullSecrets", "", "Secrets with registry credentials, divided by commas: name (in the system namespace) or namespace/name; for objects and rules without credentials of their own")
 	fs.StringVar(&f.credentialHelpers, "registryCredentialHelpers", "", "credential providers, divided by commas: default (the docker configuration), google, amazon, azure, github; default alone when neither these nor pull secrets are named")
+	fs.StringVar(&f.tokenRealms, "registryTokenRealms", "", "registry=realm, divided by commas: hosts of token services that get a registry's credentials, in place of those in its own domain")
 	fs.BoolVar(&f.cacheEnabled, "imageVerifyCacheEnabled", true, "keep positive verifications in memory")
 	fs.IntVar(&f.cacheSize, "imageVerifyCacheMaxSize", 1000, "entries of that cache; 0 means 1000")
 	fs.DurationVar(&f.cacheTTL, "imageVerifyCacheTTLDuration", time.Hour, "how long an entry lives; 0 means 1h")
@@ -151,6 +155,11 @@ func (f *serveFlags) check() error {
 		}
 		f.pullSecrets = append(f.pullSecrets, n)
 	}
+	realms, err := registry.ParseRealms(f.tokenRealms)
+	if err != nil {
+		errs = append(errs, fmt.Errorf("--registryTokenRealms: %w", err))
+	}
+	f.realms = realms
 	for _, p := range list(f.credentialHelpers) {
 		if _, err := policy.ParseProvider(p); err != nil {
 			errs = append(errs, fmt.Errorf("--registryCredentialHelpers: %w", err))

@@ -262,7 +262,7 @@ func newRecorder(config *rest.Config, mgr manager.Manager, f *serveFlags, store 
 // newRegistries makes what opens registries, by the process' own credentials or others.
 func newRegistries(f *serveFlags, recorder *report.Recorder, secrets credentials.Secrets, namespace string, log logr.Logger) (*credentials.Source, error) {
 	client, err := registry.New(registry.Options{
-		ConfigDir: f.registryConfigDir, UserAgent: "signet/" + version,
+		ConfigDir: f.registryConfigDir, Realms: f.realms, UserAgent: "signet/" + version,
 		Observe: func(r registry.Request) {
 			status := "none"
 			if r.Status != 0 {

@@ -47,7 +47,10 @@ func (l *settingsLoader) Reconcile(ctx context.Context, _ settled) (reconcile.Re
 	}
 	_, others := readSettings(m.Data, l.namespace, nil)
 	for _, err := range others {
-		notes = append(notes, err.Error())
+		// Both read the keys that decide about which objects Signet is asked.
+		if !slices.Contains(notes, err.Error()) {
+			notes = append(notes, err.Error())
+		}
 	}
 	if l.unread != nil {
 		l.unread(len(notes))

@@ -61,6 +61,7 @@ func (h *Resources) ReviewOf(phase engine.Phase, failure policy.FailurePolicy, o
 			return undecided(ignore, err.Error())
 		}
 		in.Policy = only
+		in.OldUnasked = h.Settings != nil && in.Old != nil && !h.Settings.Current().Asks(in.Old)
 		decision, err := h.Engine.Review(ctx, in)
 		if err != nil {
 			return undecided(ignore, err.Error())

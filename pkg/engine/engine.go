@@ -130,6 +130,8 @@ type Request struct {
 	Object map[string]any
 	// Old is the object before an update, nil otherwise.
 	Old map[string]any
+	// OldUnasked says that the API server may not have asked about the old object, so that what it holds counts as new.
+	OldUnasked bool
 	// Timeout is the API server's for this call, 0 when it is not known.
 	Timeout time.Duration
 	// Admission gives more fields of the admission request, such as uid, as JSON values; nil for none. It is called when a

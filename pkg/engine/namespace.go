@@ -57,9 +57,9 @@ func askNamespace(rules []*policy.Rule, req *Request) {
 }
 
 // before are the attributes that a request has with the object before the update in place of the new one; nil when there
-// is none, or one that cannot be read.
+// is none, one that nobody was asked about, or one that cannot be read.
 func before(req *Request) *match.Attributes {
-	if req.Old == nil {
+	if req.Old == nil || req.OldUnasked {
 		return nil
 	}
 	old := req.Attributes

@@ -282,7 +282,7 @@ func (s *session) token(ctx context.Context, ep *endpoint, origin *url.URL, c ch
 }
 
 func (s *session) fetchToken(ctx context.Context, ep *endpoint, origin *url.URL, c challenge, cred credential) (token, *failure) {
-	realm, withCredentials, ok := realmRule(origin, c.realm)
+	realm, withCredentials, ok := realmRule(origin, c.realm, s.client.shared.realms)
 	if !ok {
 		return token{}, &failure{err: reason.New(reason.RegistryUnavailable, "token realm of "+origin.Host+" refused")}
 	}

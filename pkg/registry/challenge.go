@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/publicsuffix"
@@ -76,8 +77,9 @@ func parseParams(s string) map[string]string {
 	}
 }
 
-// realmRule decides about a token realm: whether it may be asked at all, and whether with the registry's credentials.
-func realmRule(registry *url.URL, realm string) (u *url.URL, credentials, ok bool) {
+// realmRule decides about a token realm: whether it may be asked at all, and whether with the registry's credentials. Named
+// realms of the registry's host take the place of the rule about domains.
+func realmRule(registry *url.URL, realm string, named Realms) (u *url.URL, credentials, ok bool) {
 	u, err := url.Parse(realm)
 	if err != nil || u.Host == "" || u.User != nil || u.Opaque != "" || u.Fragment != "" {
 		return nil, false, false
@@ -89,6 +91,9 @@ func realmRule(registry *url.URL, realm string) (u *url.URL, credentials, ok boo
 	same := strings.EqualFold(u.Hostname(), registry.Hostname())
 	switch u.Scheme {
 	case "https":
+		if list, found := named[hostKey(registry)]; found {
+			return u, same || slices.Contains(list, hostKey(u)), true
+		}
 		return u, same || sameSite(u.Hostname(), registry.Hostname()), true
 	case "http":
 		// Plain HTTP is no worse than the registry's own only where that is plain too.

@@ -23,6 +23,9 @@ type Options struct {
 	Keychain authn.Keychain
 	// AllowInsecure permits plain HTTP to hosts that do not speak TLS. It never relaxes a TLS check.
 	AllowInsecure bool
+	// Realms name the token services that get the credentials of a registry. A registry that is not among them has its
+	// own host and those of its registrable domain.
+	Realms Realms
 	// Limits bounds answers; the zero value is the contract's.
 	Limits Limits
 	// Transport replaces the client's own. Refusal of addresses by resolved name, pool sizes, the header limit and
@@ -81,6 +84,7 @@ type shared struct {
 	slots     *slots
 	inFlight  *semaphore.Weighted
 	auth      *authState
+	realms    Realms
 	schemes   *lru.Cache[string, string]
 	resting   *lru.Cache[string, time.Time] // hosts that could not be connected to, and since when
 }
@@ -94,7 +98,7 @@ func New(o Options) (*Client, error) {
 	}
 	s := &shared{
 		limits: limits, hosts: hosts, transport: o.Transport, userAgent: o.UserAgent, observe: o.Observe, local: o.Local,
-		slots: newSlots(limits.PerHost), inFlight: semaphore.NewWeighted(limits.InFlight), auth: newAuthState(),
+		slots: newSlots(limits.PerHost), inFlight: semaphore.NewWeighted(limits.InFlight), auth: newAuthState(), realms: o.Realms,
 	}
 	if s.transport == nil {
 		s.transport = newTransport(limits, 0, nil)

@@ -56,7 +56,7 @@ func TestT077RealmRule(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, credentials, ok := realmRule(registry, tc.realm)
+			_, credentials, ok := realmRule(registry, tc.realm, nil)
 			if credentials != tc.credentials || ok != tc.ok {
 				t.Errorf("credentials %v, ok %v", credentials, ok)
 			}
@@ -239,7 +239,7 @@ func FuzzParseChallenge(f *testing.F) {
 		if !ok || err != nil {
 			return
 		}
-		if u, credentials, ok := realmRule(registry, c.realm); ok && credentials && !strings.EqualFold(u.Hostname(), registry.Hostname()) && !sameSite(u.Hostname(), registry.Hostname()) {
+		if u, credentials, ok := realmRule(registry, c.realm, nil); ok && credentials && !strings.EqualFold(u.Hostname(), registry.Hostname()) && !sameSite(u.Hostname(), registry.Hostname()) {
 			t.Errorf("credentials of %q for %q", host, u)
 		}
 	})

@@ -1,5 +1,5 @@
 // Package settings reads what the ConfigMap kyverno settles before any policy is asked: which requests are let through, how
-// short image references are read, and which successes are told.
+// short image references are read, about which objects the API server asks, and which successes are told.
 //
 // A key that cannot be read keeps what held before, and without that its default, as a whole: half of a list might let
 // through what all of it does not.
@@ -24,6 +24,7 @@ const ConfigMap = "kyverno"
 type Settings struct {
 	filters []filter
 	exclude exclusions
+	asked   asked
 
 	options image.Options
 	images  *image.Parser
@@ -76,6 +77,8 @@ func Read(data map[string]string, before *Settings) (*Settings, []*Error) {
 		list, kept := out.exclude.of(i), before.exclude.of(i)
 		read(key, func(text string) (err error) { *list, err = parseExclusion(text); return err }, func() { *list = *kept })
 	}
+	read("webhooks", func(text string) error { return out.asked.selectors(text) }, func() { out.asked.objects = before.asked.objects })
+	read("matchConditions", func(text string) error { return out.asked.conditions(text) }, func() { out.asked.unknown = before.asked.unknown })
 	read("defaultRegistry", func(text string) error {
 		out.options.DefaultRegistry = text
 		return registry(text)

@@ -34,7 +34,7 @@ func ParseRealms(text string) (Realms, error) {
 
 func parseHost(text string) (string, error) {
 	u, err := url.Parse("https://" + text)
-	if err != nil || u.Host != text || u.Hostname() == "" || strings.ContainsAny(text, "*%") {
+	if err != nil || u.Host != text || u.Hostname() == "" || strings.Trim(strings.ToLower(text), "abcdefghijklmnopqrstuvwxyz0123456789.-_:[]") != "" {
 		return "", fmt.Errorf("%.300q is no host", text)
 	}
 	return hostKey(u), nil

@@ -44,6 +44,10 @@ package controllers
 // +kubebuilder:rbac:groups=apps,resources=deployments;daemonsets;statefulsets;replicasets,verbs=get
 // +kubebuilder:rbac:groups=batch,resources=jobs;cronjobs,verbs=get
 //
+// Services of a Policy's namespace are looked at before its context entries ask them.
+//
+// +kubebuilder:rbac:groups="",resources=services,verbs=get
+//
 // Service accounts name the pull secrets of the Pods that run as them.
 //
 // +kubebuilder:rbac:groups="",resources=serviceaccounts,verbs=get

@@ -44,17 +44,18 @@ func inside(a netip.Addr) bool {
 type destination struct {
 	// namespace is the only one whose Services may be asked; empty for all.
 	namespace string
+	// read reads a Service of that namespace.
+	read func(ctx context.Context, namespace, name string) (*serviceObject, error)
 }
 
-// service tells whether a host is that of a Service, and of which namespace: <service>.<namespace>.svc with or without
+// service tells whether a host is that of a Service, and of which: <service>.<namespace>.svc with or without
 // cluster.local. Under any other domain the name could be anybody's.
-func service(host string) (namespace string, ok bool) {
-	name := strings.TrimSuffix(strings.TrimSuffix(strings.ToLower(host), "."), ".cluster.local")
-	parts := strings.Split(name, ".")
+func service(host string) (namespace, name string, ok bool) {
+	parts := strings.Split(strings.TrimSuffix(strings.TrimSuffix(strings.ToLower(host), "."), ".cluster.local"), ".")
 	if len(parts) != 3 || parts[2] != "svc" {
-		return "", false
+		return "", "", false
 	}
-	return parts[1], true
+	return parts[1], parts[0], true
 }
 
 // addresses resolves a host to the addresses that may be asked. All of a name's addresses have to be allowed: one that is
@@ -66,7 +67,7 @@ func (d destination) addresses(ctx context.Context, resolver Resolver, host stri
 	} else if found, err = resolver.LookupNetIP(ctx, "ip", host); err != nil {
 		return nil, fmt.Errorf("the name of the service cannot be resolved: %w", err)
 	}
-	namespace, isService := service(host)
+	namespace, name, isService := service(host)
 	for _, a := range found {
 		switch {
 		case near(a):
@@ -80,6 +81,16 @@ func (d destination) addresses(ctx context.Context, resolver Resolver, host stri
 	}
 	if len(found) == 0 {
 		return nil, fmt.Errorf("the name of the service has no address")
+	}
+	if d.namespace != "" && isService {
+		// Whoever writes the Policy may be able to write the Service. It must not lead out of the namespace.
+		written, err := d.read(ctx, namespace, name)
+		if err != nil {
+			return nil, fmt.Errorf("Service %s/%s: %w", clip(namespace), clip(name), err)
+		}
+		if err := written.confined(found); err != nil {
+			return nil, err
+		}
 	}
 	return found, nil
 }

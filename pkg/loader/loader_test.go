@@ -69,8 +69,30 @@ func TestT016ServiceAddresses(t *testing.T) {
 	addresses := map[string]string{
 		"public.test": "192.0.2.7", "localhost": "127.0.0.1", "meta.test": "169.254.169.254", "six.test": "::1", "link.test": "fe80::1",
 		"mapped.test": "::ffff:127.0.0.1", "zero.test": "0.0.0.0", "both.test": "192.0.2.7,127.0.0.1", "nat.test": "64:ff9b::7f00:1", "6to4.test": "2002:7f00:1::1",
+		"external.team.svc": "10.0.0.8", "byhand.team.svc": "10.0.0.9", "moved.team.svc": "10.0.0.8", "pods.team.svc": "10.3.0.7,10.3.0.8", "two.team.svc": "10.0.0.7,10.0.0.8",
+		"gone.team.svc": "10.0.0.7", "other.team.svc": "10.0.0.7", "public.team.svc": "192.0.2.9", "dual.team.svc": "10.0.0.7,fd00::7",
 		"compatible.test": "::127.0.0.1", "private.test": "10.1.2.3", "api.team.svc": "10.0.0.7", "api.team.svc.cluster.local": "10.0.0.7",
 		"api.other.svc": "10.0.0.8", "api.other": "10.0.0.8", "api.team.svc.evil.test": "10.0.0.8", "carrier.test": "100.64.0.1", "public.other.svc": "192.0.2.8",
+	}
+	selects := func(name, spec string) string {
+		return `{"metadata": {"namespace": "team", "name": "` + name + `"}, "spec": {"selector": {"app": "x"}, ` + spec + `}}`
+	}
+	objects := map[string]string{
+		"api": selects("api", `"type": "ClusterIP", "clusterIPs": ["10.0.0.7"]`), "pods": selects("pods", `"clusterIPs": ["None"]`),
+		"external": selects("external", `"type": "ExternalName", "externalName": "api.other.svc"`), "moved": selects("moved", `"clusterIPs": ["10.0.0.7"]`),
+		"byhand": `{"metadata": {"namespace": "team", "name": "byhand"}, "spec": {"clusterIPs": ["10.0.0.9"]}}`, "two": selects("two", `"clusterIPs": ["10.0.0.7"]`),
+		"other": selects("api", `"clusterIPs": ["10.0.0.7"]`), "public": selects("public", `"clusterIPs": ["10.0.0.7"]`), "dual": selects("dual", `"clusterIPs": ["10.0.0.7", "FD00:0::7"]`),
+	}
+	mux.HandleFunc("/api/v1/namespaces/team/services/{name}", func(w http.ResponseWriter, r *http.Request) {
+		object, ok := objects[r.PathValue("name")]
+		if !ok {
+			w.WriteHeader(http.StatusNotFound)
+		}
+		_, _ = io.WriteString(w, object)
+	})
+	base, err := url.Parse(server.URL)
+	if err != nil {
+		t.Fatal(err)
 	}
 	const near, outside = "loopback, link-local and metadata addresses are refused", "asks no service of the cluster outside its namespace team"
 	for name, c := range map[string]struct {
@@ -102,6 +124,17 @@ func TestT016ServiceAddresses(t *testing.T) {
 		"other service of a Policy":    {url: "http://api.other.svc/ok", namespace: "team", want: outside},
 		"other service, short":         {url: "http://api.other/ok", namespace: "team", want: outside},
 		"other service, public":        {url: "http://public.other.svc/ok", namespace: "team", want: outside},
+		"of Pods":                      {url: "http://pods.team.svc/ok", namespace: "team"},
+		"of two families":              {url: "http://dual.team.svc/ok", namespace: "team"},
+		"an external name":             {url: "http://external.team.svc/ok", namespace: "team", want: "type ExternalName"},
+		"endpoints by hand":            {url: "http://byhand.team.svc/ok", namespace: "team", want: "without selector"},
+		"another address":              {url: "http://moved.team.svc/ok", namespace: "team", want: "not its own"},
+		"another address beside":       {url: "http://two.team.svc/ok", namespace: "team", want: "not its own"},
+		"another address, public":      {url: "http://public.team.svc/ok", namespace: "team", want: "not its own"},
+		"a Service that is gone":       {url: "http://gone.team.svc/ok", namespace: "team", want: "HTTP status 404"},
+		"the answer of another":        {url: "http://other.team.svc/ok", namespace: "team", want: "not the Service"},
+		"a redirect to external":       {url: "http://public.test/to/external.team.svc", namespace: "team", want: "type ExternalName"},
+		"of a ClusterPolicy":           {url: "http://external.team.svc/ok"},
 		"a stranger's domain":          {url: "http://api.team.svc.evil.test/ok", namespace: "team", want: outside},
 		"redirect inside, of a Policy": {url: "http://public.test/to/private.test", namespace: "team", want: outside},
 		"file":                         {url: "file:///etc/passwd", want: "http or https"},
@@ -111,7 +144,7 @@ func TestT016ServiceAddresses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			n := &names{addresses: addresses, server: server}
-			l := loader.New(loader.Options{Resolver: n, Dial: n.dial})
+			l := loader.New(loader.Options{Resolver: n, Dial: n.dial, API: &loader.API{Client: server.Client(), Base: base}})
 			entry := &policy.ContextEntry{Name: "x", Namespace: c.namespace, Call: &policy.CallSource{URL: template(t, c.url)}}
 			value, err := l.Load(t.Context(), entry, expr.NewScope(expr.Env{}), nil)
 			switch {
@@ -123,7 +156,7 @@ func TestT016ServiceAddresses(t *testing.T) {
 			// A default never stands for what is refused.
 			entry.Default = template(t, "default")
 			value, err = l.Load(t.Context(), entry, expr.NewScope(expr.Env{}), nil)
-			if c.want != "" && name != "no name" && err == nil {
+			if c.want != "" && name != "no name" && name != "a Service that is gone" && name != "the answer of another" && err == nil {
 				t.Errorf("a default of %v for what is refused", value)
 			}
 		})

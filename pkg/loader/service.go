@@ -118,7 +118,7 @@ func (l *Loader) service(ctx context.Context, entry *policy.ContextEntry, scope 
 	if err != nil {
 		return nil, err
 	}
-	ctx = context.WithValue(ctx, destinationKey{}, destination{namespace: entry.Namespace})
+	ctx = context.WithValue(ctx, destinationKey{}, destination{namespace: entry.Namespace, read: l.ownService})
 	req, err := newRequest(ctx, call.Post, u.String(), body)
 	if err != nil {
 		return nil, err

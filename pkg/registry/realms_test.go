@@ -10,9 +10,9 @@ import (
 func TestParseRealms(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]Realms{
-		"":  {},
-		",": {},
-		"reg.corp.internal=auth.corp.internal":                 {"reg.corp.internal": {"auth.corp.internal"}},
+		"":                                     {},
+		",":                                    {},
+		"reg.corp.internal=auth.corp.internal": {"reg.corp.internal": {"auth.corp.internal"}},
 		" Reg.corp:443=Auth.corp:443 , reg.corp=login.test,":   {"reg.corp": {"auth.corp", "login.test"}},
 		"harbor.test:5000=login.test:8443,reg.test=[2001::1]":  {"harbor.test:5000": {"login.test:8443"}, "reg.test": {"[2001::1]"}},
 		"reg.test=reg.test,reg.test=reg.test,127.0.0.1:5000=a": {"reg.test": {"reg.test"}, "127.0.0.1:5000": {"a"}},

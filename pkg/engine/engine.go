@@ -78,6 +78,7 @@ type Engine struct {
 	flights singleflight.Group
 	memory  *budget.Budget
 	bound   *lru.Cache[string, *verify.Requirement]
+	margin  time.Duration
 }
 
 // New returns an engine.
@@ -91,7 +92,7 @@ func New(opts Options) *Engine {
 	if opts.Timeout <= 0 {
 		opts.Timeout = 10 * time.Second
 	}
-	e := &Engine{opts: opts, images: image.NewParser(opts.Images), bound: newBound(), memory: budget.New(maxHeld)}
+	e := &Engine{opts: opts, images: image.NewParser(opts.Images), bound: newBound(), memory: budget.New(maxHeld), margin: margin}
 	if !opts.CacheDisabled {
 		e.proofs = newProofs(opts.CacheSize, opts.CacheTTL)
 	}
@@ -196,7 +197,7 @@ func (e *Engine) Review(ctx context.Context, req *Request) (*Decision, error) {
 	r.gather(gathering)
 	if r.attested {
 		// The registry of another image may have taken all of that time. What is verified is not to fail for it.
-		checking, cancel := context.WithDeadline(ctx, end.Add(margin/2))
+		checking, cancel := context.WithDeadline(ctx, end.Add(e.margin/2))
 		defer cancel()
 		r.check(checking)
 	}
@@ -241,7 +242,7 @@ func (e *Engine) budget(req *Request, rules []*policy.Rule) time.Duration {
 	if req.Timeout > 0 {
 		d = min(d, req.Timeout)
 	}
-	return max(d-margin, margin/5)
+	return max(d-e.margin, e.margin/5)
 }
 
 // unmatched answers a request that no rule is about. An annotation that it brings along is not ours to leave there.

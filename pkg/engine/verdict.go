@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/go-logr/logr"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/signet-policy/signet/pkg/budget"
@@ -317,6 +319,7 @@ func (r *review) verify(ctx context.Context, img image.Pinned, fetch *memo, j *j
 		if proof == nil || proof.Image.Digest() != img.Digest() {
 			return verdict{err: reason.New(reason.InternalError, "the verification proved another image")}
 		}
+		noteNames(ctx, img, proof)
 		return verdict{statements: proof.Statements, partial: proof.Partial, until: proof.Until}
 	}
 	cause := reason.Of(err)
@@ -331,6 +334,19 @@ func (r *review) verify(ctx context.Context, img image.Pinned, fetch *memo, j *j
 		}
 	}
 	return verdict{err: cause}
+}
+
+// noteNames writes a line for signatures that were made for the image under another name. They count: an image that is copied
+// keeps its signatures. It is written with the verification, not for each request that the cache answers.
+func noteNames(ctx context.Context, img image.Pinned, proof *verify.Proof) {
+	var told []string
+	for _, s := range proof.Signatures {
+		if s.SignedAs != "" && !slices.Contains(told, s.SignedAs) {
+			told = append(told, s.SignedAs)
+			logr.FromContextOrDiscard(ctx).Info("the signature names the image otherwise, as that of a copied image does",
+				"image", img.String(), "signedAs", s.SignedAs)
+		}
+	}
 }
 
 // recovered turns a panic into an error of the rule.

@@ -126,6 +126,9 @@ type Signature struct {
 	Payload []byte
 	// Place is where the candidate was found.
 	Place string
+	// SignedAs is the name of the image in what was signed, where that is in another repository: copied images keep their
+	// signatures. It is at most 256 bytes of the signer's.
+	SignedAs string
 	// Certified is what the verified certificate says about the signer; nil where only a key was asked for.
 	Certified *Certified
 	// Until is when this is no longer proved, because a certificate ends and nothing else than the clock told the time;

@@ -6,6 +6,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-logr/logr"
+	"github.com/go-logr/logr/funcr"
+
 	"github.com/signet-policy/signet/pkg/engine"
 	"github.com/signet-policy/signet/pkg/registry/registrytest"
 )
@@ -62,6 +65,47 @@ func TestT072OtherArtifact(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) { want(t, l.judge(t, tc.image), tc.code) })
 		remove()
+	}
+}
+
+// TestA21SignedElsewhere copies a signed image into another repository: its signatures count, and one line of the log tells of
+// it with the verification, whichever way the name was written. Requests that the cache answers add none.
+func TestA21SignedElsewhere(t *testing.T) {
+	t.Parallel()
+	s := newSigner(t)
+	for name, tc := range map[string]struct {
+		signedAs string
+		lines    int
+	}{
+		"another repository": {"elsewhere.test/x", 1},
+		"another host":       {"HOST.test/" + repo, 1},
+		"a longer name":      {"HOST/" + repo + "-evil", 1},
+		"its own":            {"HOST/" + repo, 0},
+		"its own, by tag":    {"HOST/" + repo + ":v1", 0},
+		"none":               {"", 0},
+		"no name":            {"<script>\n", 1},
+		"a name of 10 KB":    {strings.Repeat("x", 10<<10), 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t, engine.Options{}, enforce(by(t, s)))
+			digest := l.PushImage(repo, "v1", nil)
+			p := []byte(strings.Replace(string(payloadFor(digest)), `"x"`, fmt.Sprintf("%q", strings.Replace(tc.signedAs, "HOST", l.Host(), 1)), 1))
+			l.AttachTag(repo, digest, "sig", registrytest.Layer{MediaType: simpleSigning, Payload: p, Annotations: map[string]string{signatureAnnotation: s.sign(t, p)}})
+			var lines []string
+			log := funcr.New(func(_, args string) { lines = append(lines, args) }, funcr.Options{})
+			for range 3 {
+				want(t, l.review(t, logr.NewContext(t.Context(), log), l.request(":v1")), "Verified")
+			}
+			if len(lines) != tc.lines {
+				t.Fatalf("%d lines: %q", len(lines), lines)
+			}
+			for _, line := range lines {
+				if !strings.Contains(line, "the signature names the image otherwise") || !strings.Contains(line, l.Host()+"/"+repo+"@"+digest) || len(line) > 1000 || strings.ContainsAny(line, "\n\r") {
+					t.Errorf("line %q", line)
+				}
+			}
+		})
 	}
 }
 

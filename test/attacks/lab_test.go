@@ -1,6 +1,7 @@
 package attacks_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -170,18 +171,37 @@ func (s signer) bundle(t testing.TB, digest, predicateType, predicate string) []
 // judge reviews a Pod with the images, by tag or digest of the lab's repository or by whole reference.
 func (l *lab) judge(t testing.TB, images ...string) *engine.Decision {
 	t.Helper()
+	return l.review(t, t.Context(), l.request(images...))
+}
+
+// request is the creation of a Pod with the images.
+func (l *lab) request(images ...string) *engine.Request {
+	return &engine.Request{
+		Phase: engine.Mutating, FailurePolicy: policy.Fail, Name: "p", Timeout: 2 * time.Minute, Object: l.pod(images...),
+		Attributes: match.Attributes{Version: "v1", Kind: "Pod", Namespace: "default", Name: "p", Operation: match.Create},
+	}
+}
+
+// pod is a Pod with the images.
+func (l *lab) pod(images ...string) map[string]any {
 	var containers []any
 	for i, img := range images {
-		if !strings.Contains(img, "/") {
-			img = l.Host() + "/" + repo + img
-		}
-		containers = append(containers, map[string]any{"name": fmt.Sprint("c", i), "image": img})
+		containers = append(containers, map[string]any{"name": fmt.Sprint("c", i), "image": l.full(img)})
 	}
-	d, err := l.engine.Review(t.Context(), &engine.Request{
-		Phase: engine.Mutating, FailurePolicy: policy.Fail, Name: "p", Timeout: 2 * time.Minute,
-		Object:     map[string]any{"metadata": map[string]any{"name": "p"}, "spec": map[string]any{"containers": containers}},
-		Attributes: match.Attributes{Version: "v1", Kind: "Pod", Namespace: "default", Name: "p"},
-	})
+	return map[string]any{"metadata": map[string]any{"name": "p"}, "spec": map[string]any{"containers": containers}}
+}
+
+// full is an image of the lab's repository, or the reference itself.
+func (l *lab) full(img string) string {
+	if !strings.Contains(img, "/") {
+		return l.Host() + "/" + repo + img
+	}
+	return img
+}
+
+func (l *lab) review(t testing.TB, ctx context.Context, req *engine.Request) *engine.Decision { //nolint:revive // t comes first in tests
+	t.Helper()
+	d, err := l.engine.Review(ctx, req)
 	if err != nil {
 		t.Fatal(err)
 	}

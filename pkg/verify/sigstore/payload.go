@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/reason"
@@ -27,6 +28,8 @@ type claims struct {
 	annotations []map[string]string
 	// predicate is the statement's predicate type; empty for simple signing.
 	predicate string
+	// reference is the image's name as it was signed, where that is another repository.
+	reference string
 }
 
 // parsePayload reads a simple-signing payload. Only the two published types are accepted, and the image's name in it is
@@ -60,11 +63,28 @@ func parsePayload(b []byte, img image.Pinned) (*claims, error) {
 	if err != nil {
 		return nil, fmt.Errorf("optional: %w", err)
 	}
-	c := &claims{annotations: []map[string]string{optional}}
+	c := &claims{annotations: []map[string]string{optional}, reference: elsewhere(critical["identity"], img)}
 	if digest != string(img.Digest()) {
 		c.mismatch = reason.New(reason.DigestMismatch, fmt.Sprintf("the signature is for the digest %.80q", digest))
 	}
 	return c, nil
+}
+
+// maxReference is how much of a signed name is kept, in bytes.
+const maxReference = 256
+
+// elsewhere is the name in an identity that is in another repository than the image; empty when there is none.
+func elsewhere(identity json.RawMessage, img image.Pinned) string {
+	fields, err := object(identity, "docker-reference")
+	if err != nil {
+		return ""
+	}
+	name, _ := text(fields["docker-reference"])
+	name = name[:min(len(name), maxReference)]
+	if named, err := image.Parse(name, image.Options{}); err == nil && image.SameRepository(named, img.Ref()) {
+		return ""
+	}
+	return strings.ToValidUTF8(name, "")
 }
 
 // parseStatement reads an in-toto statement. Every subject must name a digest, and one of them the image's by sha256;

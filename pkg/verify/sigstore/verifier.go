@@ -151,7 +151,7 @@ func (v *Verifier) Verify(ctx context.Context, _ image.Pinned, c *verify.Candida
 	if err != nil {
 		return nil, err
 	}
-	result = &verify.Signature{Payload: s.payload, Place: c.Artifact.Place}
+	result = &verify.Signature{Payload: s.payload, Place: c.Artifact.Place, SignedAs: s.claims.reference}
 	if s.claims.predicate != "" {
 		result.Statement = s.statement
 	}

@@ -1,5 +1,5 @@
-// Package budget bounds the memory that the whole process holds for what registries send: whoever makes an image chooses
-// how large its attestations are, and how many images one object has.
+// Package budget bounds the memory that the whole process holds for what registries send, and tells for whom work is done:
+// whoever makes an image chooses how large its attestations are, and how many images one object has.
 package budget
 
 import (

@@ -188,7 +188,7 @@ func (e *Engine) Review(ctx context.Context, req *Request) (*Decision, error) {
 	}
 	p.Add(rules)
 	end := start.Add(e.budget(req, rules))
-	gathering, cancel := context.WithDeadline(ctx, end)
+	gathering, cancel := context.WithDeadline(budget.For(ctx, req.Attributes.Namespace), end)
 	defer cancel()
 	r := newReview(e, at, p)
 	r.prepare(gathering)

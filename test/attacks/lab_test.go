@@ -49,17 +49,23 @@ type lab struct {
 func newLab(t testing.TB, o engine.Options, policies ...string) *lab {
 	t.Helper()
 	l := &lab{Server: registrytest.New(t), store: policy.NewStore()}
+	l.engineWith(t, o)
+	l.store.Sync()
+	for _, p := range policies {
+		l.put(t, p)
+	}
+	return l
+}
+
+// engineWith gives the lab another engine, which has seen nothing yet.
+func (l *lab) engineWith(t testing.TB, o engine.Options) {
+	t.Helper()
 	client, err := registry.New(registry.Options{ConfigDir: t.TempDir(), Keychain: authn.NewMultiKeychain(), Limits: registry.Limits{Pause: time.Millisecond}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	o.Registry, o.Verifier, o.Store = client, sigstore.New(nil), l.store
 	l.engine = engine.New(o)
-	l.store.Sync()
-	for _, p := range policies {
-		l.put(t, p)
-	}
-	return l
 }
 
 func (l *lab) put(t testing.TB, text string) {

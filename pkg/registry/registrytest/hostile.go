@@ -101,16 +101,15 @@ func Gzip(said bool) Fault {
 	}
 }
 
-// Bomb answers with a few bytes that are the beginning of very many: about a thousand times as much, by the content encoding.
+// Bomb answers with bytes that are a thousand times as many once they are decompressed: size, a multiple of a mebibyte.
 func Bomb(contentType string, size int64) Fault {
+	// Streams of gzip may stand one behind the other.
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
-	chunk := make([]byte, 1<<20)
-	for n := int64(0); n < size; n += int64(len(chunk)) {
-		z.Write(chunk)
-	}
+	z.Write(make([]byte, 1<<20))
 	z.Close()
-	return Body(http.StatusOK, contentType, b.Bytes(), "Content-Encoding", "gzip")
+	bomb := bytes.Repeat(b.Bytes(), int(size>>20))
+	return Body(http.StatusOK, contentType, bomb, "Content-Encoding", "gzip")
 }
 
 // Loop redirects to the same path again and again, each time by another query.

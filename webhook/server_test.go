@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -137,6 +139,75 @@ func TestT013Panic(t *testing.T) {
 				t.Errorf("%+v", lenient)
 			}
 		})
+	}
+}
+
+// A-56: a server that is told to end answers the reviews that it has begun, each with its verdict, and takes no new ones.
+func TestA56Drain(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	listener.Close()
+	// Any server's certificate will do.
+	borrowed := httptest.NewTLSServer(nil)
+	defer borrowed.Close()
+	s := webhook.NewServer(address, borrowed.TLS, func() error { return nil }, logr.Discard())
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	s.Handle("/x", true, func(ctx context.Context, _ *admissionv1.AdmissionRequest, _ time.Duration) *admissionv1.AdmissionResponse {
+		begun <- struct{}{}
+		<-goOn
+		if err := ctx.Err(); err != nil {
+			return nil
+		}
+		return &admissionv1.AdmissionResponse{Result: &metav1.Status{Message: "denied as ever"}}
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- s.Start(ctx) }()
+	client := borrowed.Client()
+	client.Timeout = time.Minute
+	answers := make(chan string, 1)
+	go func() {
+		for {
+			res, err := client.Post("https://"+address+"/x", "application/json", strings.NewReader(body("{}")))
+			if err != nil {
+				time.Sleep(5 * time.Millisecond) // it does not listen yet
+				continue
+			}
+			b, err := io.ReadAll(res.Body)
+			res.Body.Close()
+			answers <- fmt.Sprint(string(b), err)
+			return
+		}
+	}()
+	select {
+	case <-begun:
+	case err := <-ended:
+		t.Fatal(err)
+	}
+	cancel()
+	for {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			break // it does not listen any more
+		}
+		conn.Close()
+	}
+	select {
+	case err := <-ended:
+		t.Fatalf("ended before the review: %v", err)
+	default:
+	}
+	close(goOn)
+	if got := <-answers; !strings.Contains(got, "denied as ever") || !strings.Contains(got, `"allowed":false`) {
+		t.Error(got)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -163,8 +164,63 @@ func TestT016ServiceAddresses(t *testing.T) {
 	}
 }
 
+// rebinding answers with another address each time, and remembers what was connected to.
+type rebinding struct {
+	addresses []string
+	asked     atomic.Int32
+	names
+	mu        sync.Mutex
+	connected []string
+}
+
+func (r *rebinding) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) {
+	n := int(r.asked.Add(1)) - 1
+	return []netip.Addr{netip.MustParseAddr(r.addresses[min(n, len(r.addresses)-1)])}, nil
+}
+
+func (r *rebinding) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	r.mu.Lock()
+	r.connected = append(r.connected, address)
+	r.mu.Unlock()
+	return r.names.dial(ctx, network, address)
+}
+
+// T-016: a name that is another address a moment later: what was looked at is what is connected to, and each connection has
+// its own look, those for redirects too.
+func TestT016Rebinding(t *testing.T) {
+	t.Parallel()
+	mux := http.NewServeMux()
+	mux.HandleFunc("/ok", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `"ok"`) })
+	mux.HandleFunc("/again", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/ok", http.StatusFound) })
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	for name, c := range map[string]struct {
+		addresses []string
+		path      string
+		namespace string
+		connected []string
+		refused   bool
+	}{
+		"looked at once":            {[]string{"192.0.2.7", "127.0.0.1"}, "/ok", "", []string{"192.0.2.7:80"}, false},
+		"loopback by the redirect":  {[]string{"192.0.2.7", "127.0.0.1"}, "/again", "", []string{"192.0.2.7:80"}, true},
+		"metadata by the redirect":  {[]string{"192.0.2.7", "169.254.169.254"}, "/again", "", []string{"192.0.2.7:80"}, true},
+		"inside, for a Policy":      {[]string{"192.0.2.7", "10.0.0.1"}, "/again", "team", []string{"192.0.2.7:80"}, true},
+		"inside, for ClusterPolicy": {[]string{"192.0.2.7", "10.0.0.1"}, "/again", "", []string{"192.0.2.7:80", "10.0.0.1:80"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := &rebinding{addresses: c.addresses, names: names{server: server}}
+			l := loader.New(loader.Options{Resolver: r, Dial: r.dial})
+			_, err := l.Load(t.Context(), &policy.ContextEntry{Name: "x", Namespace: c.namespace, Call: &policy.CallSource{URL: template(t, "http://changing.test"+c.path)}}, expr.NewScope(expr.Env{}), nil)
+			if diff := cmp.Diff(c.connected, r.connected); diff != "" || (err != nil) != c.refused {
+				t.Errorf("%v %s", err, diff)
+			}
+		})
+	}
+}
+
 // VI 1.4(6): what is sent to a service is for that service.
-func TestServiceHeaders(t *testing.T) {
+func TestT015ServiceHeaders(t *testing.T) {
 	t.Parallel()
 	seen := make(chan http.Header, 4)
 	mux := http.NewServeMux()

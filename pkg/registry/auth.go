@@ -321,7 +321,7 @@ func (s *session) fetchToken(ctx context.Context, ep *endpoint, origin *url.URL,
 	}
 	t, ok := parseToken(a.body, time.Now())
 	if !ok {
-		return token{}, &failure{err: reason.New(reason.RegistryUnavailable, "GET "+showURL(realm)+": no usable token")}
+		return token{}, &failure{err: reason.New(reason.RegistryUnavailable, "GET "+showToken(realm)+": no usable token")}
 	}
 	return t, nil
 }

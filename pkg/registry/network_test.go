@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/reason"
 	"github.com/signet-policy/signet/pkg/registry"
@@ -301,6 +303,72 @@ func TestA43Redirects(t *testing.T) {
 				t.Errorf("text %q, want %q", e.Text, tc.text)
 			}
 			if n := len(f.Log()); n > 4 {
+				t.Errorf("%d requests", n)
+			}
+		})
+	}
+}
+
+// A-43: where blobs may be. Another host is asked for one without the credentials of the registry, and where no redirect of a
+// manifest may lead, none of a blob does.
+func TestA43BlobLocations(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		to   func(f, storage *fixture) string
+		text string // empty: followed
+	}{
+		"storage":     {func(_, s *fixture) string { return s.URL() + "/storage?signature=secret" }, ""},
+		"same host":   {func(*fixture, *fixture) string { return "/storage" }, ""},
+		"metadata":    {func(*fixture, *fixture) string { return "https://169.254.169.254/latest/secret" }, "address refused"},
+		"file":        {func(*fixture, *fixture) string { return "file:///etc/secret" }, "no plain URL"},
+		"with a user": {func(_, s *fixture) string { return "http://a:hunter2@" + s.Host() + "/storage" }, "no plain URL"},
+		"loop":        {nil, "too many"},
+		"plain, far":  {func(*fixture, *fixture) string { return "http://storage.example.com/secret" }, "plain HTTP"},
+		"another blob": {func(f, _ *fixture) string {
+			return "/v2/" + repo + "/blobs/" + f.PushBlob(repo, "x/y", []byte("else!!!")).Digest
+		}, "digest"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f, storage := newFixture(t), newFixture(t)
+			want := "Basic " + basic("me", "hunter2")
+			payload := []byte("payload")
+			f.AttachTag(repo, f.digest, "sig", registrytest.Layer{MediaType: simpleSigning, Payload: payload})
+			for _, s := range []*fixture{f, storage} {
+				s.Fault(registrytest.Match{Kind: registrytest.Other}, registrytest.Body(200, "x/y", payload))
+			}
+			fault := registrytest.Loop()
+			if tc.to != nil {
+				fault = registrytest.Redirect(307, tc.to(f, storage))
+			}
+			f.Fault(registrytest.Match{Kind: registrytest.Blob, Reference: registrytest.DigestOf(payload)}, fault)
+			f.Fault(registrytest.Match{Kind: registrytest.Tag}, registrytest.Unless(
+				func(r *http.Request) bool { return r.Header.Get("Authorization") == want },
+				registrytest.Status(401, "", "WWW-Authenticate", `Basic realm="x"`)))
+			f.client = newClient(t, registry.Options{Keychain: keychain{f.Host(): {Username: "me", Password: "hunter2"}}})
+			a := f.attached(t, within(t, 20*time.Second))
+			if tc.text == "" {
+				if diff := cmp.Diff([]string{"payload"}, payloads(a)); diff != "" {
+					t.Error(diff, a.Problems)
+				}
+			} else {
+				var told []string
+				for _, bad := range rejected(a) {
+					told = append(told, bad.Text)
+				}
+				for _, p := range a.Problems {
+					told = append(told, p.Error())
+				}
+				if text := strings.Join(told, "\n"); len(payloads(a)) > 0 || !strings.Contains(text, tc.text) || strings.Contains(text, "secret") || strings.Contains(text, "hunter2") {
+					t.Errorf("%d payloads, %q", len(payloads(a)), told)
+				}
+			}
+			for _, e := range storage.Log() {
+				if e.Header.Get("Authorization") != "" {
+					t.Errorf("the storage got %v", e.Header)
+				}
+			}
+			if n := len(f.Log()); n > 20 {
 				t.Errorf("%d requests", n)
 			}
 		})

@@ -242,7 +242,7 @@ type outgoing struct {
 
 // do makes one request, follows its redirects and reads its body. Everything that is not a complete 200 is a failure.
 func (c *Client) do(ctx context.Context, ep *endpoint, o outgoing) (*received, *failure) {
-	shown := showURL(o.url)
+	shown := o.shown()
 	ctx, cancel := context.WithTimeout(ctx, c.shared.limits.Request)
 	defer cancel()
 	release, err := c.shared.slots.acquire(ctx, o.url.Host)
@@ -354,7 +354,7 @@ func (c *Client) redirect(resp *http.Response, o outgoing, from *url.URL, hop in
 
 // receive reads the answer that ended the request.
 func (c *Client) receive(ctx context.Context, cancel func(), resp *http.Response, ep *endpoint, o outgoing, home bool, t *tracker) (*received, *failure) {
-	shown := showURL(o.url)
+	shown := o.shown()
 	if e := resp.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") {
 		return nil, contentFailure(reason.RegistryUnavailable, shown, "compressed answer")
 	}
@@ -424,6 +424,18 @@ func (c *Client) read(ctx context.Context, r io.Reader, limit, hint int64) (body
 			return nil, false, err
 		}
 	}
+}
+
+// shown is what is asked as it may be shown. The path of a token service is the registry's word, which is in no text.
+func (o outgoing) shown() string {
+	if o.kind == KindToken {
+		return showToken(o.url)
+	}
+	return showURL(o.url)
+}
+
+func showToken(realm *url.URL) string {
+	return showURL(&url.URL{Scheme: realm.Scheme, Host: realm.Host}) + " (token)"
 }
 
 // showURL is the URL as it may be shown: without user and query.

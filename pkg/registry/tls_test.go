@@ -2,10 +2,18 @@ package registry_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -82,6 +90,72 @@ func TestA51Certificates(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A-51: a certificate that has ended, or that nobody but itself vouches for, is no certificate, for whoever may use plain HTTP too.
+func TestA51EndedCertificates(t *testing.T) {
+	t.Parallel()
+	s := registrytest.New(t)
+	digest := s.PushImage(repo, "v1", nil)
+	target, err := url.Parse(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		from, until time.Duration
+		known       bool
+		text        string
+	}{
+		"in order":    {-time.Hour, time.Hour, true, ""},
+		"ended":       {-2 * time.Hour, -time.Hour, true, "expired"},
+		"not yet":     {time.Hour, 2 * time.Hour, true, "expired"},
+		"self-signed": {-time.Hour, time.Hour, false, "unknown authority"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cert, ca := selfSigned(t, time.Now().Add(tc.from), time.Now().Add(tc.until))
+			front := httptest.NewUnstartedServer(httputil.NewSingleHostReverseProxy(target))
+			front.Config.ErrorLog = quietLog()
+			front.TLS = &tls.Config{Certificates: []tls.Certificate{cert}}
+			front.StartTLS()
+			t.Cleanup(front.Close)
+			extra := ""
+			if tc.known {
+				extra = `ca = "ca.pem"`
+			}
+			dir := hosts(t, map[string]string{"ghcr.io": "server = \"" + front.URL + "\"\n" + extra})
+			write(t, filepath.Join(dir, "ghcr.io", "ca.pem"), string(ca))
+			write(t, filepath.Join(dir, "ghcr.io", "hosts.toml"), "server = \""+front.URL+"\"\n"+extra)
+			for _, insecure := range []bool{false, true} {
+				p, err := newClient(t, registry.Options{ConfigDir: dir, AllowInsecure: insecure}).Resolve(within(t, 20*time.Second), parse(t, "ghcr.io/"+repo+":v1"))
+				if tc.text == "" {
+					if err != nil || p.Digest().String() != digest {
+						t.Error(err)
+					}
+					continue
+				}
+				if e := wantReason(t, err, reason.RegistryUnavailable, false); !strings.Contains(e.Text, tc.text) {
+					t.Errorf("text %q, want %q", e.Text, tc.text)
+				}
+			}
+		})
+	}
+}
+
+// selfSigned is a certificate for 127.0.0.1 and, as PEM, what to trust for it.
+func selfSigned(t testing.TB, from, until time.Time) (tls.Certificate, []byte) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: from, NotAfter: until, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
 // AllowInsecure reaches a host that is not loopback over plain HTTP once TLS fails for want of TLS; one client's leave

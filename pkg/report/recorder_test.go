@@ -26,7 +26,7 @@ import (
 	"github.com/signet-policy/signet/test/env"
 )
 
-func TestOverflow(t *testing.T) {
+func TestA62Overflow(t *testing.T) {
 	t.Parallel()
 	registry := prometheus.NewPedanticRegistry()
 	r := New(Options{Registerer: registry, MaxQueued: 3, Events: events.NewFakeRecorder(1)})
@@ -334,7 +334,7 @@ func TestAgainstAPIServer(t *testing.T) {
 			p.round(t.Context(), known)
 			w.expect(pod)
 		},
-		"a tenant's edits": func(t *testing.T, w *world, r *Recorder) {
+		"A-62 a tenant's edits": func(t *testing.T, w *world, r *Recorder) {
 			pod := w.pod("web")
 			w.publish(r, w.review(valFail, pod, "", failed(check, img)))
 			forged := w.report(pod)
@@ -348,6 +348,36 @@ func TestAgainstAPIServer(t *testing.T) {
 			got := w.report(pod)
 			if got.Labels["app.kubernetes.io/managed-by"] != "kyverno" || len(got.OwnerReferences) != 1 || got.Scope == nil || got.Summary.Fail != 1 {
 				t.Errorf("report %+v", got)
+			}
+		},
+		"A-62 a tenant's deletion": func(t *testing.T, w *world, r *Recorder) {
+			pod := w.pod("web")
+			w.publish(r, w.review(valFail, pod, "", failed(check, img)))
+			if err := w.client.Delete(t.Context(), w.report(pod)); err != nil {
+				t.Fatal(err)
+			}
+			w.expect(pod)
+			w.publish(r, w.review(valFail, pod, "1", failed(check, img)))
+			w.expect(pod, "check/sig fail")
+		},
+		"A-62 a report that somebody wrote before": func(t *testing.T, w *world, r *Recorder) {
+			pod := w.pod("web")
+			forged := &reports.PolicyReport{ObjectMeta: metav1.ObjectMeta{Namespace: w.namespace, Name: string(pod.UID)},
+				Results: []reports.PolicyReportResult{
+					{Source: "kyverno", Policy: "check", Rule: "sig", Result: reports.ResultPass, Message: "verified", Properties: map[string]string{"image": "docker.io/nginx:1"}},
+					{Source: "somebody", Policy: "check", Rule: "sig", Result: reports.ResultPass}}}
+			if err := w.client.Create(t.Context(), forged); err != nil {
+				t.Fatal(err)
+			}
+			w.publish(r, w.review(valFail, pod, "1", failed(check, img)))
+			got := w.report(pod)
+			if got.Summary.Fail != 1 || got.Summary.Pass != 1 || len(got.Results) != 2 {
+				t.Errorf("report %+v", got.Results)
+			}
+			for _, res := range got.Results {
+				if res.Source == "kyverno" && res.Result != "fail" {
+					t.Errorf("forged: %+v", res)
+				}
 			}
 		},
 		"an object without a namespace": func(t *testing.T, w *world, r *Recorder) {
@@ -367,7 +397,7 @@ func TestAgainstAPIServer(t *testing.T) {
 				t.Errorf("summary %+v, scope (-want +got):\n%s", got.Summary, diff)
 			}
 		},
-		"an object of 256 images with hostile messages": func(t *testing.T, w *world, r *Recorder) {
+		"A-62 an object of 256 images with hostile messages": func(t *testing.T, w *world, r *Recorder) {
 			pod := w.pod("web")
 			var results []engine.Result
 			for i := range 256 {

@@ -10,6 +10,8 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -64,8 +66,24 @@ func (l *lab) engineWith(t testing.TB, o engine.Options) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	l.engineBy(client, o)
+}
+
+// engineBy gives the lab an engine with the client.
+func (l *lab) engineBy(client engine.Registry, o engine.Options) {
 	o.Registry, o.Verifier, o.Store = client, sigstore.New(nil), l.store
 	l.engine = engine.New(o)
+}
+
+// writeHosts writes the configuration of a host.
+func writeHosts(t testing.TB, dir, host, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Join(dir, host), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, host, "hosts.toml"), []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (l *lab) put(t testing.TB, text string) {
@@ -181,9 +199,12 @@ func (l *lab) judge(t testing.TB, images ...string) *engine.Decision {
 }
 
 // request is the creation of a Pod with the images.
-func (l *lab) request(images ...string) *engine.Request {
+func (l *lab) request(images ...string) *engine.Request { return l.requestOf(l.pod(images...)) }
+
+// requestOf is the creation of a Pod.
+func (l *lab) requestOf(pod map[string]any) *engine.Request {
 	return &engine.Request{
-		Phase: engine.Mutating, FailurePolicy: policy.Fail, Name: "p", Timeout: 2 * time.Minute, Object: l.pod(images...),
+		Phase: engine.Mutating, FailurePolicy: policy.Fail, Name: "p", Timeout: 2 * time.Minute, Object: pod,
 		Attributes: match.Attributes{Version: "v1", Kind: "Pod", Namespace: "default", Name: "p", Operation: match.Create},
 	}
 }

@@ -86,7 +86,7 @@ func render(proved map[string][]string) string {
 	var b strings.Builder
 	b.WriteString(`# Security cases
 
-Classes of attacks on verification by their stable names, and the tests that play them. A test of the right-hand column
+Classes of attacks by their stable names, and the tests that play them. A test of the right-hand column
 has the case in its own name, in the name of a subtest, or at the head of its comment (vectors). The list and this page
 are held together by ` + "`go test ./test/cases`; with `-update`" + ` it writes the page. What each property rests on is told in
 [threat-model.md](threat-model.md).

@@ -224,7 +224,7 @@ var seeds = map[int][]alternative{
 		{"DELETE", []string{"seed19-delete", "test/e2e TestRegistryGone"}},
 	},
 	20: {
-		{"Enforce, CREATE", []string{"seed20-forged-enforce", "test/e2e TestForgedAnnotations"}},
+		{"Enforce, CREATE", []string{"seed20-forged-enforce", "test/e2e TestA53ForgedAnnotations"}},
 		{"Enforce, UPDATE", []string{"seed20-forged-update"}},
 		{"Audit, CREATE", []string{"seed20-forged-audit"}},
 		{"Audit, UPDATE", []string{"seed20-forged-audit-update"}},
@@ -264,7 +264,7 @@ var seeds = map[int][]alternative{
 	},
 	30: {
 		{"admitted untouched", []string{"seed30-exception"}},
-		{"the report", []string{"test/e2e TestExceptions"}},
+		{"the report", []string{"test/e2e TestA60Exceptions"}},
 	},
 	31: {
 		{"reinvocation", []string{"seed31-reinvoked"}},

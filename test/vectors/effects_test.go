@@ -49,9 +49,9 @@ var withoutEffect = map[string]string{
 
 // elsewhere are fields whose effect a vector cannot show, and the test that does.
 var elsewhere = map[string]string{
-	"rules.context.apiCall.service.url":           "pkg/loader TestServiceHeaders",
-	"rules.context.apiCall.service.headers.key":   "pkg/loader TestServiceHeaders",
-	"rules.context.apiCall.service.headers.value": "pkg/loader TestServiceHeaders",
+	"rules.context.apiCall.service.url":           "pkg/loader TestT015ServiceHeaders",
+	"rules.context.apiCall.service.headers.key":   "pkg/loader TestT015ServiceHeaders",
+	"rules.context.apiCall.service.headers.value": "pkg/loader TestT015ServiceHeaders",
 	"rules.context.apiCall.service.caBundle":      "pkg/loader TestServiceAuthority",
 	// A registry in memory speaks plain HTTP to everybody, and gives nobody credentials.
 	"rules.verifyImages.imageRegistryCredentials.allowInsecureRegistry":          "pkg/engine TestA51InsecureIsConfined",

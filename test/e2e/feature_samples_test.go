@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -43,6 +44,8 @@ func featureSamples() map[string]func(*featureSample) {
 		"key-in-secret.yaml":                (*featureSample).keyInSecret,
 		"signed-for-the-team.yaml":          (*featureSample).signedForTeam,
 		"root-images.yaml":                  (*featureSample).rootImages,
+		"old-images.yaml":                   (*featureSample).oldImages,
+		"signatures-elsewhere.yaml":         (*featureSample).signaturesElsewhere,
 		"private-registry.yaml":             (*featureSample).privateRegistry,
 		"break-glass.yaml":                  (*featureSample).breakGlass,
 		"people-by-role.yaml":               (*featureSample).peopleByRole,
@@ -298,33 +301,75 @@ func (s *featureSample) signedForTeam() {
 	})
 }
 
+// configured is an unsigned image with this configuration, under the tag 1.
+func (s *featureSample) configured(more map[string]any) (repo, digest string) {
+	s.t.Helper()
+	repo = repository(s.t, "configured")
+	all := map[string]any{"architecture": "amd64", "os": "linux", "rootfs": map[string]any{"type": "layers"}}
+	maps.Copy(all, more)
+	config, err := json.Marshal(all)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	manifest, err := json.Marshal(registrytest.ImageManifest{
+		SchemaVersion: 2, MediaType: "application/vnd.oci.image.manifest.v1+json", Layers: []registrytest.Descriptor{},
+		Config: shared.registry.PushBlob(repo, "application/vnd.oci.image.config.v1+json", config),
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return repo, shared.registry.PushManifest(repo, "1", "application/vnd.oci.image.manifest.v1+json", manifest).Digest
+}
+
+// signedLater signs an image that is refused, and wants it admitted then.
+func (s *featureSample) signedLater(repo, digest string) {
+	s.t.Helper()
+	image := host + "/" + repo + ":1"
+	s.refuses(s.ns, "no signatures found", image)
+	s.sign(repo, digest)
+	eventually(s.t, "the signature to be found", func() error {
+		p, err := s.create(s.t, s.ns, s.fresh(image))
+		if err == nil && p.Spec.Containers[0].Image != image+"@"+digest {
+			s.t.Errorf("%s became %s", image, p.Spec.Containers[0].Image)
+		}
+		return err
+	})
+}
+
 func (s *featureSample) rootImages() {
 	as := func(user string) (repo, digest string) {
-		repo = repository(s.t, "root")
-		config, err := json.Marshal(map[string]any{"architecture": "amd64", "os": "linux", "config": map[string]any{"User": user}, "rootfs": map[string]any{"type": "layers"}})
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		manifest, err := json.Marshal(registrytest.ImageManifest{
-			SchemaVersion: 2, MediaType: "application/vnd.oci.image.manifest.v1+json", Layers: []registrytest.Descriptor{},
-			Config: shared.registry.PushBlob(repo, "application/vnd.oci.image.config.v1+json", config),
-		})
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		return repo, shared.registry.PushManifest(repo, "1", "application/vnd.oci.image.manifest.v1+json", manifest).Digest
+		return s.configured(map[string]any{"config": map[string]any{"User": user}})
 	}
-	for _, user := range []string{"", "root", "0:0"} {
+	for _, user := range []string{"", "0:0"} {
 		repo, _ := as(user)
 		s.refuses(s.ns, "no signatures found", host+"/"+repo+":1")
 	}
 	repo, _ := as("1000:1000")
 	s.untouched(s.ns, host+"/"+repo+":1")
-	repo, digest := as("root")
-	s.sign(repo, digest)
-	if got := s.admits(s.ns, host+"/"+repo+":1").Spec.Containers[0].Image; got != host+"/"+repo+":1@"+digest {
-		s.t.Errorf("the approved image became %s", got)
+	s.signedLater(as("root"))
+}
+
+func (s *featureSample) oldImages() {
+	built := func(before time.Duration) (repo, digest string) {
+		return s.configured(map[string]any{"created": time.Now().Add(-before).UTC().Format(time.RFC3339)})
 	}
+	repo, _ := built(24 * time.Hour)
+	s.untouched(s.ns, host+"/"+repo+":1")
+	repo, _ = s.configured(nil)
+	s.refuses(s.ns, "no signatures found", host+"/"+repo+":1")
+	s.signedLater(built(100 * 24 * time.Hour))
+}
+
+func (s *featureSample) signaturesElsewhere() {
+	s.refuses(s.ns, "no signatures found", s.images.good)
+	second := push(shared.registry, repository(s.t, "second"), "1", &shared.images.second) + ":1"
+	s.refuses(s.ns, "no signatures found", second)
+	push(shared.registry, "e2e/signatures", "", &shared.images.second)
+	eventually(s.t, "the signature to be found", func() error {
+		_, err := s.create(s.t, s.ns, s.fresh(second))
+		return err
+	})
+	s.refuses(s.ns, "no signatures found", s.images.good)
 }
 
 func (s *featureSample) privateRegistry() {

@@ -76,6 +76,15 @@ func keylessSampleCases() map[string]map[string]keylessCase {
 	elsewhere.by.repository = "elsewhere/app"
 
 	return map[string]map[string]keylessCase{
+		"own-sigstore.yaml": {
+			"bundle":       {work: signed(bundle, workflowRun{})},
+			"older format": {work: signed(env.Way{Legacy: true, Log: 1}, workflowRun{})},
+			"workflow":     {work: signed(bundle, release), refused: "subject mismatch"},
+			"in no log":    {work: signed(env.Way{Stamped: true}, workflowRun{}), refused: "the signature carries no transparency log entry"},
+			"other log":    {work: signed(env.Way{Log: 2, Stamped: true}, workflowRun{}), refused: "no transparency log entry verifies"},
+			"other Fulcio": {work: signed(env.Way{Log: 1, Other: true}, workflowRun{}), refused: untrusted},
+			"nobody":       {refused: "no signatures found"},
+		},
 		"keyless-github-workflow.yaml": {
 			"bundle":             {work: signed(bundle, release)},
 			"bundle, second log": {work: signed(env.Way{Log: 2, Stamped: true}, release)},
@@ -218,7 +227,12 @@ func readKeylessSample(t *testing.T, file string, s *env.Sigstore) *unstructured
 	if err != nil {
 		t.Fatal(err)
 	}
-	for public, local := range map[string]string{publicWorkflows: s.Workflows.URL, publicRekor: s.RekorV1.URL} {
+	names := map[string]string{publicWorkflows: s.Workflows.URL, publicRekor: s.RekorV1.URL}
+	if file == "own-sigstore.yaml" {
+		names = map[string]string{"https://login.example.com": s.People.URL, "https://rekor.example.com": s.RekorV1.URL, "*@example.com": "*@example.test"}
+		text = withMaterial(t, text, s.Fulcio.TrustFile, s.RekorV1.TrustFile, s.CT.PublicKeyFile)
+	}
+	for public, local := range names {
 		if !strings.Contains(string(text), public) {
 			t.Fatalf("%s does not name %s", file, public)
 		}
@@ -229,4 +243,23 @@ func readKeylessSample(t *testing.T, file string, s *env.Sigstore) *unstructured
 		t.Fatal(err)
 	}
 	return p
+}
+
+// withMaterial puts an authority in the place of a sample's certificate, and keys in that of its keys.
+func withMaterial(t *testing.T, text []byte, authority string, keys ...string) []byte {
+	t.Helper()
+	in := func(old, file string) string {
+		material, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		indent := old[:strings.Index(old, "-")]
+		return indent + strings.ReplaceAll(strings.TrimSpace(string(material)), "\n", "\n"+indent)
+	}
+	own := sampleChain.ReplaceAllStringFunc(string(text), func(old string) string { return in(old, authority) })
+	return []byte(sampleKey.ReplaceAllStringFunc(own, func(old string) string {
+		key := keys[0]
+		keys = keys[1:]
+		return in(old, key)
+	}))
 }

@@ -69,6 +69,12 @@ func sampleCases() map[string][]sampleCase {
 			{repository: "ghcr.io/payments/app", signedBy: []string{"cosign", "stranger"}},
 			{repository: "ghcr.io/payments/app", signedBy: []string{"stranger"}, refused: "no matching signatures"},
 		},
+		"release-or-two-testers.yaml": {
+			{repository: "ghcr.io/acme/app", signedBy: key},
+			{repository: "ghcr.io/acme/app", signedBy: []string{"stranger", "certified"}},
+			{repository: "ghcr.io/acme/app", signedBy: []string{"stranger"}, refused: ".attestors[0].entries[1].attestor.entries[1].keys"},
+			{repository: "ghcr.io/acme/app", refused: "no signatures found"},
+		},
 		"audit-signatures.yaml": {
 			{repository: "ghcr.io/acme/app", signedBy: key},
 			{repository: "ghcr.io/acme/app", warned: "policy audit-signatures.report-unsigned: failed to verify image"},
@@ -220,6 +226,10 @@ func TestSamples(t *testing.T) {
 	if err := g.Wait(); err != nil {
 		t.Fatal(err)
 	}
+	third, err := os.ReadFile(filepath.Join(shared.cosign.Dir, "certified.pub"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	production := namespace(t)
 	_, err = newUser(t).CoreV1().Namespaces().Patch(t.Context(), production, types.MergePatchType,
 		[]byte(`{"metadata":{"labels":{"env":"production"}}}`), metav1.PatchOptions{})
@@ -229,7 +239,7 @@ func TestSamples(t *testing.T) {
 	for name, list := range cases {
 		t.Run(strings.TrimSuffix(name, ".yaml"), func(t *testing.T) {
 			u, ns := newUser(t), production
-			p := readSample(t, name, chain, shared.images.key, shared.images.strangerKey)
+			p := readSample(t, name, chain, shared.images.key, shared.images.strangerKey, string(third))
 			if p.GetNamespace() != "" || name == "verify-signed-images.yaml" {
 				ns = "default"
 			}

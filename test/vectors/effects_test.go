@@ -293,7 +293,7 @@ func (f *fieldPath) shown(t *testing.T, all []source, present bool) (string, int
 			} else {
 				continue
 			}
-			if present && tried > 4 {
+			if present && tried > 1 {
 				return "", tried
 			}
 			for _, change := range []func(map[string]any, string){take, alter, prefix} {

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -30,7 +32,9 @@ const (
 	globalBytes   = 16 << 20
 	globalTotal   = 32 << 20
 	// globalPage is how many objects one answer to a list may have.
-	globalPage = 500
+	globalPage = 100
+	// globalBody is the longest answer to a list that is read, in bytes.
+	globalBody = 32 << 20
 	// globalStale is how long the last list stands while the API server cannot be asked whether it has changed.
 	globalStale = 30 * time.Second
 	// globalRetry is the longest time between two tries, and globalTooLarge that after there was too much to hold.
@@ -57,12 +61,46 @@ type globalLimits struct {
 
 // NewGlobalResources returns what follows resources. The Secrets of the system namespace are not for policies.
 func NewGlobalResources(config *rest.Config, systemNamespace string) (*GlobalResources, error) {
-	c, err := dynamic.NewForConfig(config)
+	bounded := rest.CopyConfig(config)
+	bounded.Wrap(func(next http.RoundTripper) http.RoundTripper { return boundedAnswers{next: next, limit: globalBody} })
+	c, err := dynamic.NewForConfig(bounded)
 	if err != nil {
 		return nil, fmt.Errorf("resources of global context entries: %w", err)
 	}
 	return &GlobalResources{client: c, systemNamespace: systemNamespace,
 		limits: globalLimits{objects: globalObjects, bytes: globalBytes, total: globalTotal, page: globalPage}}, nil
+}
+
+// boundedAnswers reads no more of an answer than a limit, but for those of watches, whose events are objects.
+type boundedAnswers struct {
+	next  http.RoundTripper
+	limit int64
+}
+
+// RoundTrip makes a request.
+func (b boundedAnswers) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := b.next.RoundTrip(r)
+	if err == nil && r.URL.Query().Get("watch") == "" {
+		resp.Body = &boundedBody{ReadCloser: resp.Body, left: b.limit}
+	}
+	return resp, err
+}
+
+type boundedBody struct {
+	io.ReadCloser
+	left int64
+}
+
+// Read reads until there is too much.
+func (b *boundedBody) Read(p []byte) (int, error) {
+	if int64(len(p)) > b.left+1 {
+		p = p[:b.left+1]
+	}
+	n, err := b.ReadCloser.Read(p)
+	if b.left -= int64(n); b.left < 0 {
+		return 0, fmt.Errorf("%w: %d objects of more than the %d bytes that are read at once", errTooLarge, globalPage, globalBody)
+	}
+	return n, err
 }
 
 // errTooLarge is wrapped by the error of a resource that has more than is held.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
 
 	"github.com/signet-policy/signet/pkg/expr"
 	"github.com/signet-policy/signet/pkg/policy"
@@ -328,6 +331,42 @@ func TestGlobalResourcesLimits(t *testing.T) {
 				time.Sleep(globalTooLarge + time.Second)
 				f.want(t, "a/1", "a/2", "a/3")
 			})
+		})
+	}
+}
+
+// An answer that is longer than what is read is too much, and not a failure that is tried again at once.
+func TestGlobalResourcesAnswer(t *testing.T) {
+	t.Parallel()
+	text := strings.Repeat("a", 1<<20)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		n := 3
+		if r.URL.Path == "/apis/example.com/v1/namespaces/large/things" {
+			n = 40
+		}
+		_, _ = io.WriteString(w, `{"kind":"ThingList","apiVersion":"example.com/v1","metadata":{"resourceVersion":"1"},"items":[`)
+		for i := range n {
+			if i > 0 {
+				_, _ = io.WriteString(w, ",")
+			}
+			_, _ = fmt.Fprintf(w, `{"kind":"Thing","apiVersion":"example.com/v1","metadata":{"name":"t%d","namespace":"n"},"data":%q}`, i, text)
+		}
+		_, _ = io.WriteString(w, `]}`)
+	}))
+	t.Cleanup(server.Close)
+	g, err := NewGlobalResources(&rest.Config{Host: server.URL}, "kyverno")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tooLarge := range map[string]bool{"small": false, "large": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			things := g.client.Resource(schema.GroupVersionResource{Group: "example.com", Version: "v1", Resource: "things"}).Namespace(name)
+			list, err := things.List(t.Context(), metav1.ListOptions{})
+			if errors.Is(err, errTooLarge) != tooLarge || !tooLarge && (err != nil || len(list.Items) != 3) {
+				t.Error(err)
+			}
 		})
 	}
 }

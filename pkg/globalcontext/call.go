@@ -70,6 +70,7 @@ func project(g *policy.Global, data expr.Prepared) (out map[string]expr.Prepared
 			out, err = nil, fmt.Errorf("projection %s: panic: %v", name, p)
 		}
 	}()
+	left := int64(maxProjected)
 	out = make(map[string]expr.Prepared, len(g.Projections))
 	for i := range g.Projections {
 		p := &g.Projections[i]
@@ -79,9 +80,12 @@ func project(g *policy.Global, data expr.Prepared) (out map[string]expr.Prepared
 		if err != nil {
 			return nil, fmt.Errorf("projection %s: %w", name, err)
 		}
-		if out[name], err = expr.Prepare(value, expr.Limits{Bytes: maxBytes}); err != nil {
+		made, err := expr.Prepare(value, expr.Limits{Bytes: max(1, min(left, maxBytes))})
+		if err != nil {
 			return nil, fmt.Errorf("projection %s: %w", name, err)
 		}
+		left -= made.Bytes()
+		out[name] = made
 	}
 	return out, nil
 }

@@ -75,8 +75,9 @@ type state struct {
 
 // Limits of what an entry holds.
 const (
-	// maxBytes is the weight of an answer or a projection, as expr counts it.
-	maxBytes = 16 << 20
+	// maxBytes is the weight of an answer or a projection, as expr counts it, and maxProjected that of all projections.
+	maxBytes     = 16 << 20
+	maxProjected = 32 << 20
 	// firstData is how long the process waits with being ready for the data of the entries that there are.
 	firstData = 10 * time.Second
 )

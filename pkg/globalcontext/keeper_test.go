@@ -220,6 +220,20 @@ func TestCall(t *testing.T) {
 	})
 }
 
+// What projections make together has a limit.
+func TestProjectionLimit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t)
+		b.set(map[string]any{"text": strings.Repeat("a", 15<<20)}, nil)
+		b.Put(compile(t, "two", 1, `{apiCall: {urlPath: /a}, projections: [{name: a, jmesPath: text}, {name: b, jmesPath: text}]}`))
+		b.Put(compile(t, "three", 1, `{apiCall: {urlPath: /a}, projections: [{name: a, jmesPath: text}, {name: b, jmesPath: text}, {name: c, jmesPath: text}]}`))
+		synctest.Wait()
+		b.want(t, "two.b", "length(@)", float64(15<<20))
+		b.wantError(t, "three.a", "it is not ready: projection c: ")
+	})
+}
+
 // A change of an entry leaves nothing of the one before; the same generation changes nothing.
 func TestGenerations(t *testing.T) {
 	t.Parallel()

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"syscall"
 
+	"github.com/go-logr/logr"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/signet-policy/signet/pkg/cli"
@@ -61,9 +62,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 }
 
-// local runs a command that needs no cluster until it is done or the user has enough of it.
+// local runs a command of the user's own until it is done or the user has enough of it.
 func local(command func(context.Context, []string, cli.Options) int, args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	ctrl.SetLogger(logr.Discard()) // what there is to say is said by the command
 	return command(ctx, args, cli.Options{Stdout: stdout, Stderr: stderr, Version: version, SystemNamespace: systemNamespace()})
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-logr/logr"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -243,4 +244,9 @@ func addGlobalControllers(mgr ctrl.Manager, l *globalLoader, w *globalStatus) er
 		return err
 	}
 	return mgr.Add(l.keeper)
+}
+
+// ReadGlobals puts all GlobalContextEntries that there are now into a keeper, for a process without a manager.
+func ReadGlobals(ctx context.Context, reader client.Reader, keeper *globalcontext.Keeper) error {
+	return (&globalLoader{keeper: keeper, reader: reader}).loadAll(log.IntoContext(ctx, logr.Discard()))
 }

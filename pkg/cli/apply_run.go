@@ -82,6 +82,7 @@ type response struct {
 }
 
 func (a *applied) run(ctx context.Context, stdin io.Reader, o Options) error {
+	defer func() { a.known().cluster.close() }()
 	for _, step := range []func(io.Reader, io.Writer) error{a.readValues, a.readPolicies, a.readExceptions,
 		func(stdin io.Reader, _ io.Writer) error { return a.gather(ctx, stdin, o) }, a.readUser} {
 		if err := step(stdin, o.Stderr); err != nil {

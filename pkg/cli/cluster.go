@@ -58,6 +58,7 @@ type cluster struct {
 	discovery discovery.DiscoveryInterface
 	secrets   *controllers.PullSecrets
 	context   loader.Options
+	globals   *globals
 
 	mu     sync.Mutex
 	labels map[string]map[string]string
@@ -91,8 +92,19 @@ func (c *clusterFlags) connect(o Options, systemNamespace string) (*cluster, err
 	if out.context.API.Client, out.context.API.Base, err = controllers.NewAPIClient(config); err != nil {
 		return nil, fmt.Errorf("--cluster: %w", err)
 	}
+	if out.globals, err = newGlobals(config, out.client, out.context, systemNamespace); err != nil {
+		return nil, fmt.Errorf("--cluster: %w", err)
+	}
+	out.context.Globals = out.globals
 	out.secrets = controllers.NewPullSecrets(out.client)
 	return out, nil
+}
+
+// close ends what reads in the background. There may be no cluster.
+func (c *cluster) close() {
+	if c != nil {
+		c.globals.close()
+	}
 }
 
 // Labels are those of a namespace.

@@ -39,6 +39,7 @@ func run(ctx context.Context, f *flags, o Options) (*Report, []string, error) {
 	if objects.cluster, err = f.where.connect(o, objects.systemNamespaceOf(o)); err != nil {
 		return nil, l.warnings, err
 	}
+	defer objects.cluster.close()
 	seen, err := connect(f, objects, o)
 	if err != nil {
 		return nil, l.warnings, err

@@ -36,24 +36,33 @@ func TestApplyCluster(t *testing.T) {
 	u.mustCreate(t, ns, pod("bad-"+ns, images.bad))
 	u.mustCreate(t, other, pod("elsewhere-"+ns, images.bad))
 
-	p := rule{name: "by-map", key: "{{ keys.data.pub }}", keys: map[string]any{"rekor": map[string]any{"ignoreTlog": true}}}.clusterFor(ns)
-	r := p.Object["spec"].(map[string]any)["rules"].([]any)[0].(map[string]any)
-	r["match"] = map[string]any{"any": []any{map[string]any{"resources": map[string]any{
-		"kinds": []any{"Pod"}, "namespaceSelector": map[string]any{"matchLabels": map[string]any{"signet-test-team": "blue"}},
-	}}}}
-	r["context"] = []any{
-		map[string]any{"name": "keys", "configMap": map[string]any{"name": "keys", "namespace": ns}},
-		map[string]any{"name": "map", "apiCall": map[string]any{"urlPath": "/api/v1/namespaces/" + ns + "/configmaps/keys", "jmesPath": "metadata.name"}},
-	}
-	r["preconditions"] = map[string]any{"all": []any{map[string]any{"key": "{{ map }}", "operator": "Equals", "value": "keys"}}}
-	text, err := yaml.Marshal(p.Object)
-	if err != nil {
-		t.Fatal(err)
+	policyBy := func(key string, entries []any, preconditions map[string]any) map[string]any {
+		p := rule{name: "by-map", key: key, keys: map[string]any{"rekor": map[string]any{"ignoreTlog": true}}}.clusterFor(ns)
+		r := p.Object["spec"].(map[string]any)["rules"].([]any)[0].(map[string]any)
+		r["match"] = map[string]any{"any": []any{map[string]any{"resources": map[string]any{
+			"kinds": []any{"Pod"}, "namespaceSelector": map[string]any{"matchLabels": map[string]any{"signet-test-team": "blue"}},
+		}}}}
+		r["context"] = entries
+		if preconditions != nil {
+			r["preconditions"] = preconditions
+		}
+		return p.Object
 	}
 	policy := filepath.Join(t.TempDir(), "policy.yaml")
-	if err := os.WriteFile(policy, text, 0o600); err != nil {
-		t.Fatal(err)
+	write := func(object map[string]any) {
+		t.Helper()
+		text, err := yaml.Marshal(object)
+		if err == nil {
+			err = os.WriteFile(policy, text, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
+	write(policyBy("{{ keys.data.pub }}", []any{
+		map[string]any{"name": "keys", "configMap": map[string]any{"name": "keys", "namespace": ns}},
+		map[string]any{"name": "map", "apiCall": map[string]any{"urlPath": "/api/v1/namespaces/" + ns + "/configmaps/keys", "jmesPath": "metadata.name"}},
+	}, map[string]any{"all": []any{map[string]any{"key": "{{ map }}", "operator": "Equals", "value": "keys"}}}))
 	apply := func(code int, args ...string) (env.Result, map[string][]string) {
 		t.Helper()
 		args = append([]string{"apply", policy, "--cluster", "--kubeconfig", shared.cluster.Kubeconfig(), "--registry-config-dir", shared.mirrors,
@@ -100,6 +109,18 @@ func TestApplyCluster(t *testing.T) {
 	}
 	if got, _ = apply(1, "-r", "nobody-"+ns); !strings.Contains(got.Stderr, "nobody-"+ns+" not found in cluster") {
 		t.Error(got.Stderr)
+	}
+	// What a GlobalContextEntry keeps is read for the call.
+	published := "published-" + ns
+	if err := u.publish(t, globalEntry("v2", published, map[string]any{
+		"kubernetesResource": map[string]any{"version": "v1", "resource": "configmaps", "namespace": ns},
+		"projections":        []any{map[string]any{"name": "pub", "jmesPath": "[?metadata.name=='keys'].data.pub | [0]"}},
+	})); err != nil {
+		t.Fatal(err)
+	}
+	write(policyBy("{{ key }}", []any{map[string]any{"name": "key", "globalReference": map[string]any{"name": published + ".pub"}}}, nil))
+	if got, results = apply(1, "-n", ns); first(results["good-"+ns]) != "pass" || first(results["bad-"+ns]) != "fail" {
+		t.Errorf("%v\n%s", results, got.Stdout)
 	}
 	// A file is judged with what the policy names in the cluster.
 	file := filepath.Join(t.TempDir(), "pod.yaml")

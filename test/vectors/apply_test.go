@@ -14,6 +14,7 @@ import (
 
 	"github.com/signet-policy/signet/pkg/cli"
 	"github.com/signet-policy/signet/pkg/registry/registrytest"
+	"github.com/signet-policy/signet/pkg/verify"
 	"github.com/signet-policy/signet/test/vectors"
 	"github.com/signet-policy/signet/testdata/corpus"
 )
@@ -47,7 +48,7 @@ var apart = map[string]string{
 // is refused there is refused here.
 func TestApply(t *testing.T) {
 	t.Parallel()
-	applyVectors(t, 150, plain, func(t *testing.T, v *vectors.Vector) { applyVector(t, v, false) })
+	applyVectors(t, 150, plain, func(t *testing.T, v *vectors.Vector) { applyVector(t, v, inFiles) })
 }
 
 // TestApplyLayout runs the vectors whose registry behaves again, with what it holds in OCI image layouts, to the same
@@ -55,7 +56,26 @@ func TestApply(t *testing.T) {
 func TestApplyLayout(t *testing.T) {
 	t.Parallel()
 	is := func(v *vectors.Vector) bool { return plain(v) && behaves(v) }
-	applyVectors(t, 100, is, func(t *testing.T, v *vectors.Vector) { applyVector(t, v, true) })
+	applyVectors(t, 100, is, func(t *testing.T, v *vectors.Vector) { applyVector(t, v, inLayouts) })
+}
+
+// TestApplyCluster runs the vectors that need a cluster's data with that of an API server.
+func TestApplyCluster(t *testing.T) {
+	t.Parallel()
+	is := func(v *vectors.Vector) bool {
+		bare := *v
+		r := &bare.Request
+		served := len(r.Namespaces) + len(r.PullSecrets) + len(r.ServiceAccounts) + len(r.Keys) + len(r.ConfigMaps) + len(r.API)
+		r.Namespaces, r.PullSecrets, r.ServiceAccounts, r.ConfigMaps, r.API = nil, nil, nil, nil, nil
+		for ref, key := range r.Keys {
+			if verify.Reference(ref).Scheme() != verify.SecretScheme || !strings.HasPrefix(key, "-----BEGIN") {
+				return false
+			}
+		}
+		r.Keys = nil
+		return served > 0 && plain(&bare)
+	}
+	applyVectors(t, 20, is, func(t *testing.T, v *vectors.Vector) { applyVector(t, v, inCluster) })
 }
 
 func applyVectors(t *testing.T, least int, is func(*vectors.Vector) bool, run func(*testing.T, *vectors.Vector)) {
@@ -111,7 +131,17 @@ func secretDocuments(t *testing.T, v *vectors.Vector, server *registrytest.Serve
 	return texts
 }
 
-func applyVector(t *testing.T, v *vectors.Vector, layouts bool) {
+// way is where a vector's images and objects are.
+type way int
+
+const (
+	// inFiles has Secrets in files, inLayouts images too, and inCluster everything but the object on an API server.
+	inFiles way = iota + 1
+	inLayouts
+	inCluster
+)
+
+func applyVector(t *testing.T, v *vectors.Vector, how way) {
 	server := registrytest.New(nil)
 	defer server.Close()
 	digests := v.Registry.Stock(server)
@@ -147,10 +177,12 @@ func applyVector(t *testing.T, v *vectors.Vector, layouts bool) {
 	if v.Request.TrustedRoot != "" {
 		args = append(args, "--trusted-root", filepath.Join(corpus.Dir(), v.Request.TrustedRoot))
 	}
-	if texts := secretDocuments(t, v, server); len(texts) > 0 {
+	if how == inCluster {
+		args = append(args, "--cluster", "--kubeconfig", serveVector(t, v, server, write))
+	} else if texts := secretDocuments(t, v, server); len(texts) > 0 {
 		args = append(args, "-r", write("secrets.yaml", texts...))
 	}
-	if layouts {
+	if how == inLayouts {
 		for repository, path := range server.WriteLayouts(t.TempDir()) {
 			for _, host := range append([]string{vectors.Host}, v.Registry.Hosts...) {
 				args = append(args, "--oci-layout", host+"/"+repository+"="+path)

@@ -113,9 +113,9 @@ func (l *loader) load(ctx context.Context, obj policyObject) {
 	k := obj.key()
 	before, known := l.records[k]
 	now := record{uid: obj.GetUID(), generation: obj.GetGeneration(), annotations: obj.GetAnnotations(), labels: obj.GetLabels()}
-	now.settled = isSettled(obj)
 	if known && before.sees(now) {
-		if now.settled && !before.settled && before.uid == now.uid && before.generation == now.generation {
+		same := before.uid == now.uid && before.generation == now.generation
+		if p := l.store.Get(k); same && !before.settled && holds(p, now) && isSettled(obj, p) {
 			before.settled = true
 			l.records[k] = before
 			l.settle(k, before)
@@ -123,6 +123,7 @@ func (l *loader) load(ctx context.Context, obj policyObject) {
 		return
 	}
 	compiled, errs := obj.compile(l.options)
+	now.settled = isSettled(obj, compiled)
 	inForce := l.store.Get(k)
 	if inForce != nil && inForce.UID != obj.GetUID() { // another policy of the same name, which is gone
 		if inForce = nil; compiled == nil {
@@ -157,9 +158,14 @@ func (l *loader) unsure(obj policyObject, now record) bool {
 
 // settle ends what former paths a settled policy has. The caller holds mu.
 func (l *loader) settle(k policy.Key, r record) {
-	if p := l.store.Get(k); r.settled && p != nil && p.UID == r.uid && p.Generation == r.generation {
+	if p := l.store.Get(k); r.settled && holds(p, r) {
 		l.store.Settle(k, settleGrace)
 	}
+}
+
+// holds tells whether the policy in force is the generation of the record.
+func holds(p *policy.Policy, r record) bool {
+	return p != nil && p.UID == r.uid && p.Generation == r.generation
 }
 
 // settled tells whether every replica is known to hold a policy in force as its status says.
@@ -167,7 +173,7 @@ func (l *loader) settled(p *policy.Policy) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	r, ok := l.records[p.Key]
-	return ok && r.settled && p.UID == r.uid && p.Generation == r.generation
+	return ok && r.settled && holds(p, r)
 }
 
 // settleGrace is for how long after its registration a policy is still judged on its former paths: until then every API server

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -54,7 +55,9 @@ func (w *statusWriter) Reconcile(ctx context.Context, k policy.Key) (reconcile.R
 		// A new leader does not unsay what it has not looked at, and no condition says the same without a write.
 		return reconcile.Result{}, nil
 	}
-	ready.notes = letThrough(w.settings, inForce)
+	if inForce != nil {
+		ready.notes = slices.Concat(inForce.Moved, letThrough(w.settings, inForce))
+	}
 	changed := obj.copy()
 	*changed.status = desiredStatus(obj, inForce, ready, metav1.NewTime(w.now()))
 	if apiequality.Semantic.DeepEqual(obj.status, changed.status) {
@@ -94,7 +97,7 @@ func judge(r record, inForce *policy.Policy, c *coverage) (out readiness, known 
 	case !covered:
 		return readiness{cause: messageNotReady}, false
 	case len(inForce.NotEvaluated) > 0:
-		return readiness{cause: messageNotEvaluated + strings.Join(inForce.NotEvaluated, "; ")}, true
+		return readiness{cause: messageNotEvaluated + strings.Join(inForce.NotEvaluated, messageDivider)}, true
 	}
 	return readiness{}, true
 }
@@ -109,14 +112,26 @@ func desiredStatus(obj policyObject, inForce *policy.Policy, ready readiness, no
 		out.Autogen.Rules = inForce.Generated
 	}
 	condition := metav1.Condition{
-		Type: v1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1.ReasonSucceeded, Message: cut(strings.Join(append([]string{messageReady}, ready.notes...), "; "), maxMessage),
+		Type: v1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1.ReasonSucceeded, Message: saying(messageReady, ready.notes),
 		ObservedGeneration: obj.GetGeneration(), LastTransitionTime: now,
 	}
 	if ready.cause != "" {
 		condition.Status, condition.Reason, condition.Message = metav1.ConditionFalse, v1.ReasonFailed, cut(ready.cause, maxMessage)
+		if strings.HasPrefix(ready.cause, messageNotEvaluated) { // the rest is in place, and where is said as it is of others
+			condition.Message = saying(ready.cause, ready.notes)
+		}
 	}
 	meta.SetStatusCondition(&out.Conditions, condition)
 	return out
+}
+
+// saying is a message with notes. What is too long of the message is cut, and not the notes, unless there are very many.
+func saying(message string, notes []string) string {
+	rest := messageDivider + strings.Join(notes, messageDivider)
+	if len(notes) == 0 {
+		rest = ""
+	}
+	return cut(cut(message, max(maxMessage-len(rest), maxMessage/2))+rest, maxMessage)
 }
 
 // cut shortens s to n bytes at most, without breaking a character.

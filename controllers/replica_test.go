@@ -309,21 +309,25 @@ func TestLoaderUnsure(t *testing.T) {
 		generation int64
 		conditions []metav1.Condition
 		current    bool // others wait for this replica
+		options    policy.Options
 		unsure     bool
 	}{
-		"a first generation":              {generation: 1},
-		"a later one without a status":    {generation: 2, unsure: true},
-		"Ready":                           {generation: 2, conditions: ready(2, "True", "Ready")},
-		"Ready before an edit":            {generation: 2, conditions: ready(1, "True", "Ready"), unsure: true},
-		"seen while others wait":          {generation: 2, conditions: ready(1, "True", "Ready"), current: true},
-		"not Ready":                       {generation: 1, conditions: ready(1, "False", "Not Ready"), unsure: true},
-		"in force except for other kinds": {generation: 1, conditions: ready(1, "False", "not evaluated: spec.rules[1].mutate")},
+		"a first generation":                 {generation: 1},
+		"a later one without a status":       {generation: 2, unsure: true},
+		"Ready":                              {generation: 2, conditions: ready(2, "True", "Ready")},
+		"Ready before an edit":               {generation: 2, conditions: ready(1, "True", "Ready"), unsure: true},
+		"seen while others wait":             {generation: 2, conditions: ready(1, "True", "Ready"), current: true},
+		"not Ready":                          {generation: 1, conditions: ready(1, "False", "Not Ready"), unsure: true},
+		"Ready where a flag did not move it": {generation: 1, conditions: ready(1, "True", "Ready"), options: policy.Options{ForceIgnore: true}, unsure: true},
+		"Ready where a flag moved it":        {generation: 1, conditions: ready(1, "True", "Ready; "+policy.ForcedIgnore), unsure: true},
+		"Ready where it moved it too":        {generation: 1, conditions: ready(1, "True", "Ready; "+policy.ForcedIgnore), options: policy.Options{ForceIgnore: true}},
+		"in force except for other kinds":    {generation: 1, conditions: ready(1, "False", "not evaluated: spec.rules[1].mutate")},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			store := policy.NewStore()
-			l := newLoader(store, nil, policy.Options{}, func(policy.Key) {})
+			l := newLoader(store, nil, tt.options, func(policy.Key) {})
 			l.replica = newMember(t, newAPI(t), newClock(), "one").Replica
 			if tt.current {
 				until := time.Now().Add(time.Hour)
@@ -335,15 +339,19 @@ func TestLoaderUnsure(t *testing.T) {
 			l.load(t.Context(), ofCluster(p))
 			store.Sync()
 			s := store.Snapshot()
-			if got := s.AsksFor(s.Policies()[0], policy.Ignore, time.Now()); got != tt.unsure {
+			other := policy.Ignore
+			if tt.options.ForceIgnore {
+				other = policy.Fail
+			}
+			if got := s.AsksFor(s.Policies()[0], other, time.Now()); got != tt.unsure {
 				t.Errorf("asked about on the other path: %v", got)
 			}
 			// The leader says that it is in force.
 			p = p.DeepCopy()
-			p.Status.Conditions = ready(tt.generation, "True", "Ready")
+			p.Status.Conditions = ready(tt.generation, "True", saying("Ready", s.Policies()[0].Moved))
 			l.load(t.Context(), ofCluster(p))
 			s = store.Snapshot()
-			if s.AsksFor(s.Policies()[0], policy.Ignore, time.Now().Add(2*settleGrace)) {
+			if s.AsksFor(s.Policies()[0], other, time.Now().Add(2*settleGrace)) {
 				t.Error("asked about on the other path for ever")
 			}
 			if !l.settled(s.Policies()[0]) {

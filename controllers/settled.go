@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -10,18 +11,40 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	v1 "github.com/signet-policy/signet/api/v1"
+	"github.com/signet-policy/signet/pkg/policy"
 )
 
 // messageNotEvaluated begins the message of a policy that holds more than is evaluated. It is said only once the rest is in force.
 const messageNotEvaluated = "not evaluated: "
 
-// isSettled tells whether the leader said of this generation that the API server asks about it and that every replica holds it.
-func isSettled(obj policyObject) bool {
+// messageDivider stands between the parts of a message.
+const messageDivider = "; "
+
+// inPlace is what the leader says of a generation once the API server asks about it and every replica holds it; empty as long
+// as it does not.
+func inPlace(obj policyObject) string {
 	c := meta.FindStatusCondition(obj.status.Conditions, v1.ConditionReady)
-	if c == nil || c.ObservedGeneration != obj.GetGeneration() {
+	if c == nil || c.ObservedGeneration != obj.GetGeneration() ||
+		c.Status != metav1.ConditionTrue && !strings.HasPrefix(c.Message, messageNotEvaluated) {
+		return ""
+	}
+	return c.Message
+}
+
+// isSettled tells whether that is so of the generation as it was compiled here. Flags may bring a policy to another path than
+// those of the leader that said it.
+func isSettled(obj policyObject, compiled *policy.Policy) bool {
+	said := inPlace(obj)
+	if said == "" || compiled == nil {
 		return false
 	}
-	return c.Status == metav1.ConditionTrue || strings.HasPrefix(c.Message, messageNotEvaluated)
+	parts := strings.Split(said, messageDivider)
+	for _, why := range []string{policy.ForcedIgnore, policy.NoConditions} {
+		if slices.Contains(parts, why) != slices.Contains(compiled.Moved, why) {
+			return false
+		}
+	}
+	return true
 }
 
 // settles lets through the news that a generation is settled.
@@ -33,7 +56,7 @@ func settles() predicate.Predicate {
 		UpdateFunc: func(e news.UpdateEvent) bool {
 			before, ok := asPolicy(e.ObjectOld)
 			now, also := asPolicy(e.ObjectNew)
-			return ok && also && isSettled(now) && !isSettled(before)
+			return ok && also && inPlace(now) != "" && inPlace(now) != inPlace(before)
 		},
 	}
 }

@@ -210,8 +210,11 @@ func (c *compiler) webhook(spec *field.Path) {
 		c.matchConditions(w.MatchConditions, path.Child("matchConditions"))
 	}
 	switch {
-	case c.opts.ForceIgnore, policy == v1.Ignore:
+	case policy == v1.Ignore:
 		c.out.FailurePolicy = Ignore
+	case c.opts.ForceIgnore:
+		c.out.FailurePolicy = Ignore
+		c.out.Moved = append(c.out.Moved, ForcedIgnore)
 	case policy == v1.Fail, policy == "":
 		c.out.FailurePolicy = Fail
 	default:

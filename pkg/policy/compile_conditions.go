@@ -39,6 +39,7 @@ func (c *compiler) matchConditions(in []admissionregistrationv1.MatchCondition, 
 		}
 	}
 	if c.opts.CommonPaths {
+		c.out.Moved = append(c.out.Moved, NoConditions)
 		c.warn("%s: without effect here, the policy is about every request that its rules match", path)
 		return
 	}

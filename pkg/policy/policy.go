@@ -80,6 +80,9 @@ type Policy struct {
 	// MatchConditions are CEL expressions by which the API server chooses the requests that it asks about; with some, the
 	// policy has webhooks of its own.
 	MatchConditions []admissionregistrationv1.MatchCondition
+	// Moved says why the policy is judged on another path than it asks for: ForcedIgnore, NoConditions. That is not the policy's
+	// doing but the flags', so that its generation does not tell of it.
+	Moved []string
 	// ApplyOne stops after the first rule that produced pass or fail.
 	ApplyOne   bool
 	Background bool
@@ -94,6 +97,12 @@ type Policy struct {
 	// NotEvaluated names what a stored policy holds beyond verifyImages rules; its Ready condition says so.
 	NotEvaluated []string
 }
+
+// What may move a policy to another path.
+const (
+	ForcedIgnore = "failure policy Ignore is forced by a flag"
+	NoConditions = "matchConditions are left out by a flag"
+)
 
 // FineGrained tells whether the policy has webhooks of its own (VI 3.4).
 func (p *Policy) FineGrained() bool { return len(p.MatchConditions) > 0 }

@@ -13,14 +13,17 @@ import (
 )
 
 // newKeys makes what follows the keys that policies refer to.
-func newKeys(config *rest.Config, recorder *report.Recorder) (*keyring.Ring, error) {
+func newKeys(config *rest.Config, recorder *report.Recorder, troubles *controllers.Troubles) (*keyring.Ring, error) {
 	secrets, err := controllers.NewKeySecrets(config)
 	if err != nil {
 		return nil, fmt.Errorf("keys: %w", err)
 	}
 	return keyring.New(keyring.Options{
 		Secrets: secrets, Services: &keyring.Services{Open: kms.Open},
-		Observe: func(c keyring.Change) { recorder.Key(c.Reference, c.Err, c.Gone) },
+		Observe: func(c keyring.Change) {
+			recorder.Key(c.Reference, c.Err, c.Gone)
+			troubles.Key(c.Reference, c.Err, c.Gone)
+		},
 	}), nil
 }
 

@@ -99,7 +99,8 @@ func serve(ctx context.Context, f *serveFlags, log logr.Logger) error {
 	if err != nil {
 		return err
 	}
-	keys, err := newKeys(config, recorder)
+	troubles := controllers.NewTroubles()
+	keys, err := newKeys(config, recorder, troubles)
 	if err != nil {
 		return err
 	}
@@ -129,7 +130,7 @@ func serve(ctx context.Context, f *serveFlags, log logr.Logger) error {
 		return err
 	}
 	set, err := controllers.Setup(mgr, controllers.Options{
-		SystemNamespace: namespace, Store: store, Policies: compile, Certificates: certificates, Replica: replica,
+		SystemNamespace: namespace, Store: store, Policies: compile, Certificates: certificates, Replica: replica, Troubles: troubles,
 		ServicePort: int32(f.servicePort), ServerIP: f.serverIP, ServerPort: int32(f.webhookServerPort), //nolint:gosec // ports, checked
 		WebhookTimeout: int32(f.webhookTimeout), StaticWebhooks: !f.autoUpdateWebhooks, //nolint:gosec // at most 30
 		NoAdmissionReports: !f.admissionReports, Namespaces: namespaces, Roles: roles, Exceptions: f.exceptions(), Globals: globals,
@@ -141,7 +142,7 @@ func serve(ctx context.Context, f *serveFlags, log logr.Logger) error {
 	}
 	server := newServer(webhook.NewServer(address(f, f.webhookServerPort), certificates.TLSConfig(), ready(set), log.WithName("webhook")),
 		&webhook.Resources{
-			Engine: review, Record: record(recorder), Settings: live, Roles: roles,
+			Engine: review, Record: record(recorder, troubles), Settings: live, Roles: roles,
 			LetThrough: func(why settings.Reason, kind string) { recorder.LetThrough(string(why), kind) },
 		}, compile, set, f.exceptions(), namespace)
 	for _, r := range append(refreshers, keys, recorder, &report.Pruner{Recorder: recorder}, configMaps, server) {
@@ -322,8 +323,9 @@ func ready(set *controllers.Set) func() error {
 	}
 }
 
-func record(recorder *report.Recorder) func(*webhook.Reviewed) {
+func record(recorder *report.Recorder, troubles *controllers.Troubles) func(*webhook.Reviewed) {
 	return func(r *webhook.Reviewed) {
+		troubles.Judged(r.Decision.Results)
 		recorder.Record(&report.Review{
 			Request: r.Request, Decision: r.Decision, Operation: string(r.Admission.Operation),
 			DryRun: r.Admission.DryRun != nil && *r.Admission.DryRun, UID: r.UID, Duration: r.Duration,

@@ -36,6 +36,7 @@ type statusWriter struct {
 	loader   *loader
 	coverage *coverage
 	settings *settings.Live // nil when nothing is settled
+	lacks    *fold          // nil when nobody says what policies lack
 	now      func() time.Time
 }
 
@@ -60,6 +61,7 @@ func (w *statusWriter) Reconcile(ctx context.Context, k policy.Key) (reconcile.R
 	}
 	changed := obj.copy()
 	*changed.status = desiredStatus(obj, inForce, ready, metav1.NewTime(w.now()))
+	w.lacks.apply(k, obj.GetGeneration(), &changed.status.Conditions, metav1.NewTime(w.now()))
 	if apiequality.Semantic.DeepEqual(obj.status, changed.status) {
 		return reconcile.Result{}, nil
 	}

@@ -81,9 +81,10 @@ type Replica struct {
 	changed   chan struct{}
 	until     atomic.Pointer[time.Time]
 
-	// holds are the revisions to list, and load reads every policy from the API server itself.
-	holds func() []string
-	load  func(context.Context) error
+	// holds are the revisions to list, troubles is what there is to say of the policies, and load reads every policy from the API server itself.
+	holds    func() []string
+	troubles func() string
+	load     func(context.Context) error
 }
 
 // NewReplica returns the replica of this process, whose lease is in the system namespace. Setup lets it run.
@@ -173,7 +174,7 @@ func (r *Replica) write(ctx context.Context, now time.Time) error {
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: r.namespace, Name: r.name, OwnerReferences: r.owners,
 			Labels:      map[string]string{ReplicaLabel: ReplicaLabelValue},
-			Annotations: map[string]string{HoldsAnnotation: strings.Join(r.holds(), ",")},
+			Annotations: map[string]string{HoldsAnnotation: strings.Join(r.holds(), ","), TroublesAnnotation: r.troubles()},
 		},
 		Spec: coordinationv1.LeaseSpec{HolderIdentity: pointer(r.name), LeaseDurationSeconds: pointer(int32(replicaExpiry / time.Second)), RenewTime: &renewed},
 	}

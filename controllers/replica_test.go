@@ -37,6 +37,7 @@ func newMember(t *testing.T, api client.Client, c *clock, pod string) *member {
 	r.holds = func() []string {
 		return holding(policy.NewSnapshot(m.policies), func(*policy.Policy) bool { return false })
 	}
+	r.troubles = func() string { return "" }
 	r.load = func(context.Context) error { m.loads++; return m.loading }
 	return m
 }
@@ -134,7 +135,7 @@ func TestReplicaLease(t *testing.T) {
 	want := coordinationv1.Lease{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "kyverno", Name: "signet-replica-one", ResourceVersion: "2",
 			Labels:          map[string]string{"app.kubernetes.io/component": "signet-replica"},
-			Annotations:     map[string]string{"kyverno.io/signet-holds": revision(m.policies[0])},
+			Annotations:     map[string]string{"kyverno.io/signet-holds": revision(m.policies[0]), "kyverno.io/signet-troubles": ""},
 			OwnerReferences: []metav1.OwnerReference{{APIVersion: "v1", Kind: "Pod", Name: "one", UID: "uid-of-one"}}},
 		Spec: coordinationv1.LeaseSpec{HolderIdentity: pointer("signet-replica-one"), LeaseDurationSeconds: pointer(int32(25)), RenewTime: &now},
 	}

@@ -77,6 +77,8 @@ type Options struct {
 	Certificates *Certificates
 	// Replica is this process among others; without one it is made for a process outside a Pod.
 	Replica *Replica
+	// Troubles are told in conditions of the policies; nil for none.
+	Troubles *Troubles
 	// Now defaults to time.Now.
 	Now func() time.Time
 }
@@ -199,6 +201,7 @@ func Setup(mgr ctrl.Manager, opts Options) (*Set, error) {
 	l.exceptions = &exceptionLoader{store: opts.Store, reader: mgr.GetCache(), exceptions: opts.Exceptions}
 	l.replica, l.live = replica, live
 	replica.holds = func() []string { return holding(opts.Store.Snapshot(), l.settled) }
+	replica.troubles = func() string { return opts.Troubles.tell(opts.Store.Snapshot()) }
 	replica.load = func(ctx context.Context) error { return l.loadAll(ctx, live) }
 	cover := &coverage{}
 	conditions := &conditionChecker{client: live}
@@ -210,7 +213,8 @@ func Setup(mgr ctrl.Manager, opts Options) (*Set, error) {
 		replicas: &replicas{client: live, namespace: opts.SystemNamespace, self: replica.name, now: opts.Now},
 		again:    func(d time.Duration) { askWebhooks.after(webhooks{replicas: true}, d) },
 	}
-	status := &statusWriter{reader: mgr.GetCache(), writer: live, store: opts.Store, loader: l, coverage: cover, settings: opts.Settings, now: opts.Now}
+	status := &statusWriter{reader: mgr.GetCache(), writer: live, store: opts.Store, loader: l, coverage: cover, settings: opts.Settings, now: opts.Now,
+		lacks: &fold{client: live, namespace: opts.SystemNamespace, now: opts.Now, store: opts.Store, changed: askStatus.add}}
 	opts.Store.OnPublish(func(s *policy.Snapshot) { opts.Roles.want(byPolicies, s.NeedsRoles()) })
 	opts.Certificates.onChange(func() { askWebhooks.add(webhooks{}) })
 
@@ -241,6 +245,7 @@ func Setup(mgr ctrl.Manager, opts Options) (*Set, error) {
 		addExceptionController(mgr, l.exceptions),
 		addWebhookController(mgr, w, opts.SystemNamespace, &askWebhooks),
 		mgr.Add(replica),
+		mgr.Add(status.lacks),
 		mgr.Add(opts.Certificates),
 		mgr.Add(watch),
 	} {

@@ -7,6 +7,13 @@ import (
 // ConditionReady is the type of the condition that tells whether a policy is in force.
 const ConditionReady = "Ready"
 
+// Conditions that are there, with status False, only while something that a policy needs cannot be had. Their reasons are reason
+// codes. They never change a verdict.
+const (
+	ConditionTrustMaterial = "TrustMaterialAvailable"
+	ConditionRegistry      = "RegistryAvailable"
+)
+
 // The reasons of the Ready condition.
 const (
 	ReasonSucceeded = "Succeeded"

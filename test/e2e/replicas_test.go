@@ -244,3 +244,30 @@ func TestA56LeaderKilled(t *testing.T) {
 		t.Error("no Pod was judged")
 	}
 }
+
+// A registry that does not answer is seen on the policy, as long as that is so, and the policy stays Ready.
+func TestTroubleConditions(t *testing.T) {
+	t.Parallel()
+	shared.run(t, "")
+	u, ns, images := newUser(t), namespace(t), newPair(t)
+	p := u.apply(t, rule{}.in(ns))
+	_, err := u.create(t, ns, pod("unreachable", "unreachable.test:1/image:1"))
+	if err == nil {
+		t.Fatal("an image of a registry that nobody reaches was admitted")
+	}
+	eventually(t, "the registry to be named on the policy", func() error {
+		now, err := u.resource(p).Get(t.Context(), p.GetName(), metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		c := condition(now, "RegistryAvailable")
+		if c["status"] != "False" || !strings.Contains(fmt.Sprint(c["message"]), "unreachable.test:1: Registry") {
+			return fmt.Errorf("%v", c)
+		}
+		if ready := readyCondition(now); ready["status"] != "True" {
+			t.Errorf("not Ready: %v", ready)
+		}
+		return nil
+	})
+	u.mustCreate(t, ns, pod("good", images.good)) // another registry says nothing about this one
+}

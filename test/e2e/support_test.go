@@ -277,9 +277,12 @@ func (u *user) condition(t testing.TB, p *unstructured.Unstructured, status stri
 	return out
 }
 
-func readyCondition(p *unstructured.Unstructured) map[string]any {
+func readyCondition(p *unstructured.Unstructured) map[string]any { return condition(p, "Ready") }
+
+// condition is the condition of a type, nil for none.
+func condition(p *unstructured.Unstructured, name string) map[string]any {
 	conditions, _, _ := unstructured.NestedSlice(p.Object, "status", "conditions")
-	i := slices.IndexFunc(conditions, func(c any) bool { m, _ := c.(map[string]any); return m["type"] == "Ready" })
+	i := slices.IndexFunc(conditions, func(c any) bool { m, _ := c.(map[string]any); return m["type"] == name })
 	if i < 0 {
 		return nil
 	}

@@ -57,7 +57,7 @@ func TestT024A63Roles(t *testing.T) {
 			"wgpolicyk8s.io/clusterpolicyreports create", "wgpolicyk8s.io/clusterpolicyreports delete", "wgpolicyk8s.io/clusterpolicyreports patch", "wgpolicyk8s.io/clusterpolicyreports update",
 		},
 		"Role kyverno:admission-controller": {
-			"/secrets create", "*/secrets update", "/events create", "/events patch", "coordination.k8s.io/leases create", "*coordination.k8s.io/leases update",
+			"/secrets create", "*/secrets update", "/events create", "/events patch", "coordination.k8s.io/leases create", "coordination.k8s.io/leases delete", "coordination.k8s.io/leases patch", "*coordination.k8s.io/leases update",
 		},
 		"ClusterRole kyverno:rbac:admin:policies": {
 			"kyverno.io/policies create", "kyverno.io/policies delete", "kyverno.io/policies patch", "kyverno.io/policies update",

@@ -349,8 +349,8 @@ func TestA37OneCandidate(t *testing.T) {
 	}
 }
 
-// TestIdentityFirst gives more candidates than are verified; the one that says it fits is tried all the same.
-func TestIdentityFirst(t *testing.T) {
+// TestA52IdentityFirst gives more candidates than are verified; the one that says it fits is tried all the same.
+func TestA52IdentityFirst(t *testing.T) {
 	t.Parallel()
 	img := testImage(t)
 	p := newPKI(t, nil)

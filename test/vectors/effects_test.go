@@ -2,25 +2,19 @@ package vectors_test
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
-	"reflect"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
-	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	"sigs.k8s.io/yaml"
 
-	v1 "github.com/signet-policy/signet/api/v1"
-	v2 "github.com/signet-policy/signet/api/v2"
 	"github.com/signet-policy/signet/test/vectors"
-	"github.com/signet-policy/signet/testdata/corpus"
 )
 
 // withoutEffect are the fields that are accepted and change no verdict, with the reason; docs/compatibility.md lists them
@@ -53,6 +47,14 @@ var elsewhere = map[string]string{
 	"rules.context.apiCall.service.headers.key":   "pkg/loader TestT015ServiceHeaders",
 	"rules.context.apiCall.service.headers.value": "pkg/loader TestT015ServiceHeaders",
 	"rules.context.apiCall.service.caBundle":      "pkg/loader TestServiceAuthority",
+	"entry.apiCall.service.url":                   "pkg/loader TestT015ServiceHeaders",
+	"entry.apiCall.service.headers.key":           "pkg/loader TestT015ServiceHeaders",
+	"entry.apiCall.service.headers.value":         "pkg/loader TestT015ServiceHeaders",
+	"entry.apiCall.service.caBundle":              "pkg/loader TestServiceAuthority",
+	// How often an entry is read, and of which version a resource is.
+	"entry.apiCall.refreshInterval":    "pkg/globalcontext TestCall",
+	"entry.apiCall.retryLimit":         "pkg/globalcontext TestCall",
+	"entry.kubernetesResource.version": "controllers TestGlobalResources",
 	// A registry in memory speaks plain HTTP to everybody, and gives nobody credentials.
 	"rules.verifyImages.imageRegistryCredentials.allowInsecureRegistry":          "pkg/engine TestA51InsecureIsConfined",
 	"rules.verifyImages.imageRegistryCredentials.providers":                      "pkg/credentials TestOpen",
@@ -68,6 +70,7 @@ var elsewhere = map[string]string{
 	// Every change of them is refused with the policy: variables of another name are not known, and only POST has data.
 	"rules.context.name":           "test/vectors TestVectors",
 	"rules.context.apiCall.method": "test/vectors TestVectors",
+	"entry.apiCall.method":         "test/vectors TestVectors",
 }
 
 // TestEffects shows that every field of the API does something: for each there is a vector that comes out in another way
@@ -101,7 +104,7 @@ func TestEffects(t *testing.T) {
 			}
 		})
 	}
-	for name := range withoutEffect {
+	for _, name := range slices.Concat(slices.Collect(maps.Keys(withoutEffect)), slices.Collect(maps.Keys(elsewhere))) {
 		if !slices.ContainsFunc(allFields(), func(f fieldPath) bool { return f.name == name }) {
 			t.Errorf("%s is no field", name)
 		}
@@ -128,11 +131,30 @@ func isTest(t *testing.T, name string) {
 	t.Errorf("there is no test %s", name)
 }
 
-// source is a vector as it stands in its file, and the paths of its policies or exceptions.
+// The objects that have fields.
+const (
+	ofPolicy = iota
+	ofException
+	ofEntry
+	kindsOfObjects
+)
+
+// documents are the objects of a kind in a vector.
+func documents(v *vectors.Vector, kind int) [][]string {
+	switch kind {
+	case ofException:
+		return [][]string{v.Exceptions}
+	case ofEntry:
+		return [][]string{v.Globals}
+	}
+	return [][]string{v.Policies, v.Later}
+}
+
+// source is a vector as it stands in its file, and the paths in its objects, by their kind.
 type source struct {
-	name                 string
-	raw                  []byte
-	policies, exceptions map[string]bool
+	name  string
+	raw   []byte
+	paths [kindsOfObjects]map[string]bool
 }
 
 func loaded(t *testing.T) []source {
@@ -147,7 +169,7 @@ func loaded(t *testing.T) []source {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := source{name: strings.TrimSuffix(filepath.Base(file), ".txtar"), raw: raw, policies: map[string]bool{}, exceptions: map[string]bool{}}
+		s := source{name: strings.TrimSuffix(filepath.Base(file), ".txtar"), raw: raw}
 		v, err := vectors.Parse(s.name, raw)
 		if err != nil {
 			t.Fatal(err)
@@ -160,9 +182,10 @@ func loaded(t *testing.T) []source {
 		if want.Refused != "" || strings.Contains(string(raw), "hang: true") {
 			continue
 		}
-		for to, texts := range map[*map[string]bool][]string{&s.policies: slices.Concat(v.Policies, v.Later), &s.exceptions: v.Exceptions} {
-			for _, text := range texts {
-				collect(*to, "", specOf(t, text)["spec"])
+		for kind := range s.paths {
+			s.paths[kind] = map[string]bool{}
+			for _, text := range slices.Concat(documents(v, kind)...) {
+				collect(s.paths[kind], "", specOf(t, text)["spec"])
 			}
 		}
 		out = append(out, s)
@@ -180,113 +203,13 @@ func specOf(t testing.TB, text string) map[string]any {
 	return doc
 }
 
-// fieldPath is a field by its name in reports and the places where it stands, without indexes.
-type fieldPath struct {
-	name      string
-	exception bool
-	paths     []string
-}
-
-// alike are parts that have the same fields wherever they stand and are compiled by the same code, so that their fields
-// are counted once. Their places are fields of their own.
-var alike = []struct{ place, name string }{
-	{"rules.match.any.", "filter."}, {"rules.match.all.", "filter."}, {"rules.match.", "filter."},
-	{"rules.exclude.any.", "filter."}, {"rules.exclude.all.", "filter."}, {"rules.exclude.", "filter."},
-	{"exception.match.any.", "filter."}, {"exception.match.all.", "filter."},
-	{"rules.verifyImages.attestors.entries.", "attestor."}, {"rules.verifyImages.attestations.attestors.entries.", "attestor."},
-}
-
-// allFields are the fields of the two specs that hold no others, and the places of what is counted once.
-func allFields() []fieldPath {
-	byName := map[string]*fieldPath{}
-	for _, of := range []struct {
-		root      string
-		exception bool
-		of        reflect.Type
-	}{{"", false, reflect.TypeFor[v1.Spec]()}, {"exception.", true, reflect.TypeFor[v2.PolicyExceptionSpec]()}} {
-		found := map[string]bool{}
-		fieldsOf(found, "", of.of)
-		for path := range found {
-			place, inside := "", false
-			name := of.root + path
-			for _, c := range alike {
-				if rest, ok := strings.CutPrefix(name, c.place); ok && rest != "any" && rest != "all" {
-					name, inside = c.name+rest, true
-					break
-				}
-				if name+"." == c.place {
-					place = name
-				}
-			}
-			below := func(other string) bool { return strings.HasPrefix(other, path+".") }
-			if place == "" && slices.ContainsFunc(slices.Collect(maps.Keys(found)), below) {
-				continue // what is below shows it
-			}
-			if inside && of.exception {
-				continue
-			}
-			if byName[name] == nil {
-				byName[name] = &fieldPath{name: name, exception: of.exception}
-			}
-			byName[name].paths = append(byName[name].paths, path)
-		}
-	}
-	var out []fieldPath
-	for _, name := range slices.Sorted(maps.Keys(byName)) {
-		slices.Sort(byName[name].paths)
-		out = append(out, *byName[name])
-	}
-	return out
-}
-
-// shapes are the types of fields that the schema keeps as they are written.
-var shapes = map[string]reflect.Type{
-	"rules.preconditions":                         reflect.TypeFor[v1.AnyAllConditions](),
-	"rules.verifyImages.validate.deny.conditions": reflect.TypeFor[v1.AnyAllConditions](),
-}
-
-// fieldsOf notes the paths of a type's fields; a "*" stands for the keys of a map.
-func fieldsOf(out map[string]bool, path string, t reflect.Type) {
-	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map {
-		if t.Kind() == reflect.Map {
-			path += ".*"
-		}
-		t = t.Elem()
-	}
-	if shape := shapes[path]; shape != nil {
-		t = shape
-	}
-	if t.Kind() != reflect.Struct || t == reflect.TypeFor[apiextensionsv1.JSON]() || t == reflect.TypeFor[json.RawMessage]() {
-		return
-	}
-	for i := range t.NumField() {
-		name, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-		if name == "-" {
-			continue
-		}
-		p := strings.TrimPrefix(path+"."+name, ".")
-		switch {
-		case name == "":
-			fieldsOf(out, path, t.Field(i).Type)
-			continue
-		case p == "rules.validate", p == "rules.mutate", p == "rules.generate":
-			continue
-		}
-		out[p] = true
-		fieldsOf(out, p, t.Field(i).Type)
-	}
-}
-
 // shown is a vector that shows the field's effect, and the number of vectors that have the field.
 func (f *fieldPath) shown(t *testing.T, all []source, present bool) (string, int) {
 	t.Helper()
 	tried := 0
 	for i := range all {
 		s := &all[i]
-		in := s.policies
-		if f.exception {
-			in = s.exceptions
-		}
+		in := s.paths[f.kind]
 		for _, path := range f.paths {
 			if f.at(s, in, path) {
 				tried++
@@ -320,11 +243,7 @@ func (f *fieldPath) changed(t *testing.T, s *source, path string, change func(ma
 		t.Fatal(err)
 	}
 	n := 0
-	lists := [][]string{v.Policies, v.Later}
-	if f.exception {
-		lists = [][]string{v.Exceptions}
-	}
-	for _, list := range lists {
+	for _, list := range documents(v, f.kind) {
 		for i, text := range list {
 			doc := specOf(t, text)
 			n += visit(doc["spec"], strings.Split(path, "."), change)
@@ -339,96 +258,6 @@ func (f *fieldPath) changed(t *testing.T, s *source, path string, change func(ma
 		return nil
 	}
 	return v
-}
-
-// visit calls the function for each place of a path and returns how many there are.
-func visit(value any, path []string, f func(map[string]any, string)) int {
-	n := 0
-	switch v := value.(type) {
-	case []any:
-		for _, e := range v {
-			n += visit(e, path, f)
-		}
-	case map[string]any:
-		if path[0] == "*" {
-			for _, e := range v {
-				n += visit(e, path[1:], f)
-			}
-			return n
-		}
-		e, ok := v[path[0]]
-		switch {
-		case !ok:
-			return 0
-		case len(path) == 1:
-			f(v, path[0])
-			return 1
-		}
-		return visit(e, path[1:], f)
-	}
-	return n
-}
-
-func take(in map[string]any, key string) { delete(in, key) }
-
-// opposites are other values of fields that know only some.
-var opposites = map[string]string{
-	"Enforce": "Audit", "Audit": "Enforce", "Fail": "Ignore", "Ignore": "Fail", "All": "One", "One": "All",
-	"In": "NotIn", "NotIn": "In", "Exists": "DoesNotExist", "DoesNotExist": "Exists", "Equals": "NotEquals", "NotEquals": "Equals",
-	"AnyIn": "AnyNotIn", "AllIn": "AnyNotIn", "AnyNotIn": "AllIn", "AllNotIn": "AnyIn", "GreaterThan": "LessThan", "LessThan": "GreaterThan",
-	"User": "Group", "Group": "User", "ServiceAccount": "User", "CREATE": "DELETE", "UPDATE": "DELETE", "GET": "POST", "POST": "GET",
-	"Cosign": "Notary", "SigstoreBundle": "Cosign", "Notary": "Cosign", "sha256": "sha512", "sha512": "sha256", "sha384": "sha256",
-}
-
-// another is another value of the same kind.
-func another(value any, words func(string) string) any {
-	switch v := value.(type) {
-	case string:
-		switch {
-		case opposites[v] != "":
-			return opposites[v]
-		case strings.Contains(v, "BEGIN PUBLIC KEY"):
-			return foreign("trust/third.pub")
-		case strings.Contains(v, "BEGIN CERTIFICATE"):
-			return foreign("trust/otherca.pem")
-		}
-		return words(v)
-	case bool:
-		return !v
-	case float64:
-		return v + 1
-	case int64:
-		return v + 1
-	case []any:
-		out := make([]any, len(v))
-		for i := range v {
-			out[i] = another(v[i], words)
-		}
-		return out
-	case map[string]any:
-		out := map[string]any{}
-		for k := range v {
-			out[k] = another(v[k], words)
-		}
-		return out
-	}
-	return value
-}
-
-func alter(in map[string]any, key string) {
-	in[key] = another(in[key], func(s string) string { return s + "-altered" })
-}
-
-func prefix(in map[string]any, key string) {
-	in[key] = another(in[key], func(s string) string { return "altered-" + s })
-}
-
-func foreign(file string) string {
-	text, err := corpus.Read(file)
-	if err != nil {
-		panic(err)
-	}
-	return text
 }
 
 // differs tells whether a vector comes out in another way than it says, other than that its policy is refused or is stored

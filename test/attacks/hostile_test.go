@@ -184,8 +184,9 @@ func TestA64OneHost(t *testing.T) {
 		select {
 		case d := <-mine:
 			want(t, d, "Verified")
-			// Six requests in four rounds, each behind the sixteen that were there and one of the other tenant's.
-			if answered > 150 {
+			// Four rounds, each behind the sixteen that were there and one of the other tenant's: some sixty answers, and more where
+			// this goroutine is faster than that one. Behind all of theirs it would be more than seven hundred.
+			if answered > 400 {
 				t.Errorf("verified only after %d answers", answered)
 			}
 			close(next)

@@ -71,6 +71,9 @@ func (l *lab) engineWith(t testing.TB, o engine.Options) {
 
 // engineBy gives the lab an engine with the client.
 func (l *lab) engineBy(client engine.Registry, o engine.Options) {
+	if o.Timeout == 0 {
+		o.Timeout = time.Minute // none of this is about the machine's speed
+	}
 	o.Registry, o.Verifier, o.Store = client, sigstore.New(nil), l.store
 	l.engine = engine.New(o)
 }

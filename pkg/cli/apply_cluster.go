@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/signet-policy/signet/pkg/match"
 	"github.com/signet-policy/signet/pkg/policy"
 )
 
@@ -29,7 +30,13 @@ func (a *applied) gather(ctx context.Context, stdin io.Reader, o Options) error 
 // fromCluster takes the objects of a cluster. With --resource, those of the names given; a name that no object has may be
 // that of a file.
 func (a *applied) fromCluster(ctx context.Context, c *cluster, stdin io.Reader, stderr io.Writer) error {
-	kinds, err := c.kinds(ctx, a.policies)
+	warned := map[string]bool{}
+	kinds, err := c.kinds(ctx, a.policies, func(p *policy.Policy, kind *match.Kind) {
+		if text := fmt.Sprintf("%s: the cluster has no objects of kind %s to list", p, kind); !warned[text] {
+			warned[text] = true
+			fmt.Fprintln(stderr, "warning:", clean(text))
+		}
+	})
 	if err != nil {
 		return err
 	}

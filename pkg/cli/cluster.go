@@ -56,13 +56,22 @@ type cluster struct {
 	config    *rest.Config
 	client    client.Client
 	discovery discovery.DiscoveryInterface
-	secrets   *controllers.PullSecrets
+	accounts  *controllers.PullSecrets
 	context   loader.Options
 	globals   *globals
 
 	mu     sync.Mutex
 	labels map[string]map[string]string
+	read   map[policy.SecretName]secretAnswer
 }
+
+// secretAnswer is a Secret as it was read, of an empty type when there is none; or that it may not be read.
+type secretAnswer struct {
+	secret
+	err error
+}
+
+var errForbidden = errors.New("it may not be read in the cluster")
 
 // connect makes what the cluster is asked by; nil without --cluster. Nothing is asked yet.
 func (c *clusterFlags) connect(o Options, systemNamespace string) (*cluster, error) {
@@ -77,7 +86,7 @@ func (c *clusterFlags) connect(o Options, systemNamespace string) (*cluster, err
 	}
 	config.QPS = -1 // the API server's own priority and fairness is the judge of that
 	config.UserAgent = "signet/" + o.Version
-	out := &cluster{config: config, labels: map[string]map[string]string{}}
+	out := &cluster{config: config, labels: map[string]map[string]string{}, read: map[policy.SecretName]secretAnswer{}}
 	if out.client, err = controllers.NewClient(config); err != nil {
 		return nil, fmt.Errorf("--cluster: %w", err)
 	}
@@ -96,7 +105,7 @@ func (c *clusterFlags) connect(o Options, systemNamespace string) (*cluster, err
 		return nil, fmt.Errorf("--cluster: %w", err)
 	}
 	out.context.Globals = out.globals
-	out.secrets = controllers.NewPullSecrets(out.client)
+	out.accounts = controllers.NewPullSecrets(out.client)
 	return out, nil
 }
 
@@ -123,6 +132,31 @@ func (c *cluster) Labels(ctx context.Context, name string) (map[string]string, e
 	return found.Labels, nil
 }
 
+// secret reads a Secret, once. Its type is empty when there is none; errForbidden is wrapped when it may not be read.
+func (c *cluster) secret(ctx context.Context, n policy.SecretName) (secret, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if a, known := c.read[n]; known {
+		return a.secret, a.err
+	}
+	found := &corev1.Secret{}
+	a := secretAnswer{}
+	switch err := c.client.Get(ctx, client.ObjectKey{Namespace: n.Namespace, Name: n.Name}, found); {
+	case apierrors.IsForbidden(err):
+		a.err = errForbidden
+	case apierrors.IsNotFound(err):
+	case err != nil:
+		return secret{}, err
+	default:
+		a.secret = secret{kind: string(found.Type), data: found.Data}
+		if a.kind == "" {
+			a.kind = "Opaque"
+		}
+	}
+	c.read[n] = a
+	return a.secret, a.err
+}
+
 // served is a kind that the API server serves.
 type served struct {
 	schema.GroupVersionKind
@@ -131,7 +165,8 @@ type served struct {
 }
 
 // kinds are what the policies match of what the API server serves and lists, each in one version.
-func (c *cluster) kinds(ctx context.Context, policies []*policy.Policy) ([]served, error) {
+// Unknown tells of those that are not served.
+func (c *cluster) kinds(ctx context.Context, policies []*policy.Policy, unknown func(*policy.Policy, *match.Kind)) ([]served, error) {
 	_, lists, err := c.discovery.ServerGroupsAndResources()
 	var partial *discovery.ErrGroupDiscoveryFailed
 	if err != nil && !errors.As(err, &partial) {
@@ -161,6 +196,9 @@ func (c *cluster) kinds(ctx context.Context, policies []*policy.Policy) ([]serve
 						found := selected(all, &filters[i].Kinds[k], p.Namespace != "")
 						if len(found) == 0 && partial != nil {
 							return nil, fmt.Errorf("kind %s: %w", &filters[i].Kinds[k], partial)
+						}
+						if len(found) == 0 {
+							unknown(p, &filters[i].Kinds[k])
 						}
 						out = append(out, found...)
 					}

@@ -145,7 +145,10 @@ func TestApplyCluster(t *testing.T) {
 		"a list that may not be read": {plain, nil, func(a *apiServer) { a.refuse["/api/v1/pods"] = true }, 1, "listing pods: ", ""},
 		"a Secret of the cluster": {strings.Replace(plain, "failureAction:", "imageRegistryCredentials: {secrets: [pull]}\n      failureAction:", 1),
 			[]string{"-r", "good"}, nil, 0, "pass: 2, fail: 0", "GET /api/v1/namespaces/kyverno/secrets/pull"},
-		"an exception in a file": {plain, []string{"-r", "EXCEPTION", "-r", "bad", "--exceptions-with-resources"}, nil, 1, "with 1 exception(s)", ""},
+		"a Secret that may not be read": {strings.Replace(plain, "failureAction:", "imageRegistryCredentials: {secrets: [pull]}\n      failureAction:", 1),
+			[]string{"-r", "good", "--policy-report", "--output-format", "json"}, func(a *apiServer) { a.refuse["/api/v1/namespaces/kyverno/secrets/pull"] = true }, 1, "secret kyverno/pull: it may not be read in the cluster", ""},
+		"a kind that is not there": {strings.Replace(plain, "kinds: [Pod]", "kinds: [Pod, Pods]", 1), []string{"-r", "good"}, nil, 0, "warning: signed: the cluster has no objects of kind Pods to list", ""},
+		"an exception in a file":   {plain, []string{"-r", "EXCEPTION", "-r", "bad", "--exceptions-with-resources"}, nil, 1, "with 1 exception(s)", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

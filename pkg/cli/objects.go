@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"os"
 
@@ -139,11 +140,21 @@ func (o *objects) completed(n policy.SecretName) policy.SecretName {
 	return n
 }
 
-// known tells whether a Secret was given, or a cluster can say.
-func (o *objects) known(namespace, name string) bool {
-	_, ok := find(o.secrets, o.completed(policy.SecretName{Namespace: namespace, Name: name}))
-	return ok || o.cluster != nil
+// need is an error for a Secret that would have to be known here and cannot be: neither was it given, nor can a cluster say.
+func (o *objects) need(ctx context.Context, n policy.SecretName) error {
+	if _, ok := find(o.secrets, n); ok {
+		return nil
+	}
+	if o.cluster == nil {
+		return errNotGiven
+	}
+	if _, err := o.cluster.secret(ctx, n); errors.Is(err, errForbidden) {
+		return err
+	}
+	return nil // other errors come up where it is used
 }
+
+var errNotGiven = errors.New("it is not among the resources given, and no cluster is asked")
 
 // find looks for what was given in a namespace, and then for what was given without one.
 func find[T any](m map[policy.SecretName]T, n policy.SecretName) (T, bool) {
@@ -154,15 +165,16 @@ func find[T any](m map[policy.SecretName]T, n policy.SecretName) (T, bool) {
 	return v, ok
 }
 
-// Secret implements credentials.Secrets.
+// Secret implements credentials.Secrets. One that may not be read counts as not there, as in admission; need tells.
 func (o *objects) Secret(ctx context.Context, namespace, name string) (kind string, data map[string][]byte, err error) {
-	if s, ok := find(o.secrets, policy.SecretName{Namespace: namespace, Name: name}); ok {
-		return s.kind, s.data, nil
+	n := policy.SecretName{Namespace: namespace, Name: name}
+	s, ok := find(o.secrets, n)
+	if !ok && o.cluster != nil {
+		if s, err = o.cluster.secret(ctx, n); errors.Is(err, errForbidden) {
+			err = nil
+		}
 	}
-	if o.cluster == nil {
-		return "", nil, nil
-	}
-	return o.cluster.secrets.Secret(ctx, namespace, name)
+	return s.kind, s.data, err
 }
 
 // PullSecrets implements credentials.Secrets.
@@ -173,7 +185,7 @@ func (o *objects) PullSecrets(ctx context.Context, namespace, serviceAccount str
 	if o.cluster == nil {
 		return nil, nil
 	}
-	return o.cluster.secrets.PullSecrets(ctx, namespace, serviceAccount)
+	return o.cluster.accounts.PullSecrets(ctx, namespace, serviceAccount)
 }
 
 // publicKeyEntry is where cosign puts the public key in a Secret.
@@ -185,15 +197,18 @@ func (o *objects) key(ctx context.Context, ref verify.Reference) (*verify.Key, e
 	unavailable := func(text string) *reason.Error {
 		return &reason.Error{Code: reason.TrustMaterialUnavailable, Unreachable: true, Text: "the key " + string(ref) + " " + text}
 	}
-	if !o.known(namespace, name) {
+	switch err := o.need(ctx, policy.SecretName{Namespace: namespace, Name: name}); {
+	case errors.Is(err, errNotGiven):
 		return nil, unavailable("is in a cluster, and none is asked here; give its Secret by --resource, or write it to a file and use --key")
+	case err != nil:
+		return nil, unavailable("is not available: " + err.Error())
 	}
 	kind, data, err := o.Secret(ctx, namespace, name)
 	switch {
 	case err != nil:
 		return nil, unavailable("cannot be read: " + err.Error())
 	case kind == "":
-		return nil, reason.New(reason.TrustMaterialUnavailable, "the key "+string(ref)+" is not available: there is no such Secret that may be read")
+		return nil, reason.New(reason.TrustMaterialUnavailable, "the key "+string(ref)+" is not available: there is no such Secret")
 	}
 	keys, err := verify.ParseKeys(string(data[publicKeyEntry]))
 	if err == nil && len(keys) != 1 {

@@ -64,8 +64,9 @@ func (i *images) close() { i.layouts.Close() }
 func (i *images) Open(ctx context.Context, a engine.Access) (engine.Opened, error) {
 	if a.Credentials != nil {
 		for _, n := range a.Credentials.Secrets {
-			if !i.objects.known(n.Namespace, n.Name) {
-				return engine.Opened{}, fmt.Errorf("secret %s is not among the resources given, and no cluster is asked", i.objects.completed(n))
+			n = i.objects.completed(n)
+			if err := i.objects.need(ctx, n); err != nil {
+				return engine.Opened{}, fmt.Errorf("secret %s: %w", n, err)
 			}
 		}
 	}

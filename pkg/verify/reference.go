@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/signet-policy/signet/pkg/egress"
 )
@@ -31,15 +32,21 @@ const maxReference = 1024
 // The forms behind the schemes, as cosign writes them. The first group of AWS is the endpoint, which may be empty; the first of
 // Azure is the host of the vault.
 var (
-	secretForm = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?/[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$`)
-	awsForm    = regexp.MustCompile(`^([A-Za-z0-9.:\[\]-]*)/((?:arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:)?(?:key/)?(?:mrk-)?[A-Fa-f0-9-]{32,40}|` +
+	secretForm = form(`^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?/[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$`)
+	awsForm    = form(`^([A-Za-z0-9.:\[\]-]*)/((?:arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:)?(?:key/)?(?:mrk-)?[A-Fa-f0-9-]{32,40}|` +
 		`(?:arn:[a-z-]+:kms:[a-z0-9-]+:[0-9]{12}:)?alias/[A-Za-z0-9/_-]{1,250})$`)
 	// awsHost is a host of AWS KMS. Under Amazon's domains are also hosts that anybody may rent.
-	awsHost   = regexp.MustCompile(`^(?:vpce-[a-z0-9-]+\.)?kms(?:-fips)?\.[a-z]{2,}(?:-[a-z]+)+-[0-9]+\.(?:vpce\.)?(?:amazonaws\.com|amazonaws\.com\.cn|api\.aws)$`)
-	azureForm = regexp.MustCompile(`^([A-Za-z0-9-]{1,127}\.(?:vault|managedhsm)\.(?:azure\.net|azure\.cn|usgovcloudapi\.net))/[A-Za-z0-9-]{1,127}(/[a-z0-9]*)?$`)
-	gcpForm   = regexp.MustCompile(`^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+(/(?:cryptoKeyVersions|versions)/[^/]+)?$`)
-	vaultForm = regexp.MustCompile(`^\w(?:[\w.-]*\w)?$`)
+	awsHost   = form(`^(?:vpce-[a-z0-9-]+\.)?kms(?:-fips)?\.[a-z]{2,}(?:-[a-z]+)+-[0-9]+\.(?:vpce\.)?(?:amazonaws\.com|amazonaws\.com\.cn|api\.aws)$`)
+	azureForm = form(`^([A-Za-z0-9-]{1,127}\.(?:vault|managedhsm)\.(?:azure\.net|azure\.cn|usgovcloudapi\.net))/[A-Za-z0-9-]{1,127}(/[a-z0-9]*)?$`)
+	gcpForm   = form(`^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+(/(?:cryptoKeyVersions|versions)/[^/]+)?$`)
+	vaultForm = form(`^\w(?:[\w.-]*\w)?$`)
 )
+
+// form compiles a regular expression when it is first used: together they take as much memory as a hundred policies, and most
+// clusters have no such keys.
+func form(text string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) })
+}
 
 // IsReference tells whether a text is meant as a reference, well formed or not.
 func IsReference(text string) bool {
@@ -65,23 +72,23 @@ func ParseReference(text string) (Reference, error) {
 	ref := Reference(text)
 	switch rest := ref.rest(); ref.Scheme() {
 	case SecretScheme:
-		if !secretForm.MatchString(rest) {
+		if !secretForm().MatchString(rest) {
 			return "", errors.New("a Secret is named as k8s://<namespace>/<name>")
 		}
 	case AWSScheme:
-		if !awsForm.MatchString(rest) {
+		if !awsForm().MatchString(rest) {
 			return "", errors.New("a key of AWS KMS is named as awskms://[<endpoint>]/<ID, ARN or alias/name>")
 		}
 	case AzureScheme:
-		if !azureForm.MatchString(rest) {
+		if !azureForm().MatchString(rest) {
 			return "", errors.New("a key of Azure Key Vault is named as azurekms://<vault>.vault.azure.net/<key>[/<version>], or at another of Azure's own domains")
 		}
 	case GCPScheme:
-		if !gcpForm.MatchString(rest) {
+		if !gcpForm().MatchString(rest) {
 			return "", errors.New("a key of Google Cloud KMS is named as gcpkms://projects/<project>/locations/<location>/keyRings/<ring>/cryptoKeys/<key>[/cryptoKeyVersions/<version>]")
 		}
 	case VaultScheme:
-		if !vaultForm.MatchString(rest) {
+		if !vaultForm().MatchString(rest) {
 			return "", errors.New("a key of Vault's transit engine is named as hashivault://<key>")
 		}
 	default:
@@ -126,7 +133,7 @@ func (r Reference) Host() string {
 // the process connects to. Only AWS allows for that.
 func (r Reference) Foreign() bool {
 	host := strings.ToLower(hostOf(r.Host()))
-	return host != "" && r.Scheme() == AWSScheme && !awsHost.MatchString(host)
+	return host != "" && r.Scheme() == AWSScheme && !awsHost().MatchString(host)
 }
 
 // Fixed tells that the reference names one version of a key, whose public part never changes.
@@ -136,10 +143,10 @@ func (r Reference) Fixed() bool {
 		// Asymmetric keys of AWS have no versions; only an alias may be pointed at another key.
 		return !strings.Contains(r.rest(), "alias/")
 	case AzureScheme:
-		m := azureForm.FindStringSubmatch(r.rest())
+		m := azureForm().FindStringSubmatch(r.rest())
 		return m != nil && len(m[2]) > 1
 	case GCPScheme:
-		m := gcpForm.FindStringSubmatch(r.rest())
+		m := gcpForm().FindStringSubmatch(r.rest())
 		return m != nil && m[1] != ""
 	}
 	return false

@@ -116,7 +116,7 @@ func (r *review) rule(planned *plan.Rule, ready *prepared) (results, responses [
 
 func fill(result *Result, o *outcome) {
 	result.Status, result.Reason, result.Message = o.status, o.code, o.message()
-	result.Skipped = o.status == Skip
+	result.Skipped, result.unknown = o.status == Skip, o.unknown
 }
 
 // objections are the results that concern no single judged image: preconditions, what could not be
@@ -160,7 +160,7 @@ func blocks(result *Result, action policy.Action) bool {
 	}
 	switch result.Status {
 	case Fail:
-		return action == policy.Enforce
+		return action == policy.Enforce || result.unknown && result.Rule.Policy.FailurePolicy == policy.Fail
 	case Error:
 		return result.Rule.Policy.FailurePolicy == policy.Fail
 	default:

@@ -50,6 +50,8 @@ type Result struct {
 	Exceptions []policy.Key
 	// Properties are the rule's report properties with their variables replaced; nil for those of the policy.
 	Properties map[string]string
+	// unknown is set on a fail beside which something else could not be checked: that is for the failure policy.
+	unknown bool
 	// Blocks is set on a result that blocks the request.
 	Blocks bool
 }

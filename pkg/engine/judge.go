@@ -14,6 +14,8 @@ type outcome struct {
 	status   Status // 0 when no entry says anything
 	code     reason.Code
 	messages []string
+	// unknown is set on a fail beside which something else could not be checked.
+	unknown bool
 }
 
 // add folds one entry in. Messages of a better status than the worst one are dropped.
@@ -131,6 +133,7 @@ func (r *review) validated(ri *plan.RuleImage, verification *outcome) outcome {
 	shown := ri.Image.Ref.String()
 	img := &r.images[ri.Image.Index]
 	_, pinned, unusable := ri.Image.Ref.Pinned()
+	unknown := false
 	for _, e := range ri.Entries {
 		switch failed := img.failed[r.accessID(e)]; {
 		case !e.VerifyDigest:
@@ -149,7 +152,13 @@ func (r *review) validated(ri *plan.RuleImage, verification *outcome) outcome {
 			o.add(Fail, reason.NotVerified, "unverified image "+shown)
 		case verification.status.bad():
 			o.add(verification.status, verification.code, "unverified image "+shown)
+			unknown = verification.status == Error
 		}
+	}
+	if unknown && o.status == Fail {
+		// The violation is another one, and may be one that only audits.
+		o.unknown = true
+		o.messages = append(o.messages, "unverified image "+shown)
 	}
 	if o.status == 0 && len(ri.Entries) > 0 {
 		o.add(Pass, reason.Verified, "image verified")

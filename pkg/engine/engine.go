@@ -169,7 +169,7 @@ func (e *Engine) Review(ctx context.Context, req *Request) (*Decision, error) {
 		return nil, ErrNotReady
 	}
 	start := time.Now()
-	in := plan.Input{Attributes: &req.Attributes, Object: req.Object, Images: e.parser()}
+	in := plan.Input{Attributes: &req.Attributes, Object: req.Object, Images: e.parser(), Own: req.Policy}
 	if e.opts.Namespaces != nil && req.Attributes.Namespace != "" {
 		lookup := &namespaceLabels{source: e.opts.Namespaces, ctx: ctx, budget: e.budget(req, nil), name: req.Attributes.Namespace}
 		req.Attributes.NamespaceLabels = lookup

@@ -79,3 +79,21 @@ func TestA55NotCurrent(t *testing.T) {
 		t.Error("an unsigned image is allowed")
 	}
 }
+
+// VI 6.15(1), 3.4: an update that leaves an unsigned image alone goes through on the common path that a policy comes from, as it did
+// before the policy had conditions, and not on the policy's own.
+func TestUnchangedOnFormerPath(t *testing.T) {
+	t.Parallel()
+	entry := by("ghcr.io/*", "Enforce", "", "$cosign")
+	f := newFixture(t, engine.Options{}, clusterPolicy("a", "", entry))
+	f.push("ghcr.io/unsigned:1")
+	f.put(t, clusterPolicy("a", paths["own-fail"], entry))
+	for path, allowed := range map[string]bool{"fail": true, "own-fail": false} {
+		for _, phase := range []engine.Phase{engine.Mutating, engine.Validating} {
+			d := f.review(t, updated(on(path, phase, policy.Key{Name: "a"}), "ghcr.io/unsigned:1"))
+			if d.Allowed != allowed {
+				t.Errorf("%s in phase %d: allowed %v", path, phase, d.Allowed)
+			}
+		}
+	}
+}

@@ -18,6 +18,8 @@ type Input struct {
 	Old           map[string]any
 	OldAttributes *match.Attributes
 	Images        *image.Parser
+	// Own is the policy whose own path the request came on, zero on a common path.
+	Own policy.Key
 }
 
 // Plan is what must be verified, with every image once.
@@ -259,9 +261,10 @@ func (p *Plan) Add(rules []*policy.Rule) {
 }
 
 // heldBefore tells whether a rule matched the object before the update. If that cannot be told, it did not: whether the API
-// server would have asked a policy with matchConditions about the old object, only the API server knows.
+// server would have asked a policy with matchConditions about the old object, only the API server knows. On a common path such a
+// policy is judged while it may still be asked about there, which is without conditions.
 func heldBefore(r *policy.Rule, in *Input) bool {
-	if in.Old == nil || in.OldAttributes == nil || r.Policy.FineGrained() {
+	if in.Old == nil || in.OldAttributes == nil || r.Policy.FineGrained() && r.Policy.Key == in.Own {
 		return false
 	}
 	held, err := r.Filter.Matches(in.OldAttributes)

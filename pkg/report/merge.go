@@ -73,31 +73,40 @@ func merge(existing []reports.PolicyReportResult, calls map[slot][]finding, crea
 			held[ruleKey{existing[i].Policy, existing[i].Rule}] = true
 		}
 	}
-	replaced := map[ruleKey]bool{}
+	replaced := map[ruleKey]slot{} // with the path: while a policy goes from one to another, both say the same
 	var out []reports.PolicyReportResult
 	for _, path := range paths(calls) {
-		validated, heard := calls[path.at(engine.Validating)]
-		for _, f := range validated {
-			if !inForce.gone(f.ruleKey) {
-				out, replaced[f.ruleKey] = append(out, f.result), true
+		take := func(f *finding) {
+			if by, ok := replaced[f.ruleKey]; !ok || by == path {
+				out, replaced[f.ruleKey] = append(out, f.result), path
 			}
 		}
-		for _, f := range calls[path.at(engine.Mutating)] {
+		validated, heard := calls[path.at(engine.Validating)]
+		for i := range validated {
+			if !inForce.gone(validated[i].ruleKey) {
+				take(&validated[i])
+			}
+		}
+		mutated := calls[path.at(engine.Mutating)]
+		for i := range mutated {
+			f := &mutated[i]
 			if inForce.gone(f.ruleKey) || f.validates && (heard || held[f.ruleKey]) || created && held[f.ruleKey] {
 				continue
 			}
-			out, replaced[f.ruleKey] = append(out, f.result), true
+			take(f)
 		}
 	}
 	for i := range existing {
 		k := ruleKey{existing[i].Policy, existing[i].Rule}
-		if existing[i].Source != source || !replaced[k] && keeps(k, calls, created, inForce) {
+		if existing[i].Source != source || !replacedBy(replaced, k) && keeps(k, calls, created, inForce) {
 			out = append(out, existing[i])
 		}
 	}
 	sortResults(out)
 	return fit(out)
 }
+
+func replacedBy(replaced map[ruleKey]slot, k ruleKey) bool { _, ok := replaced[k]; return ok }
 
 // keeps tells whether a rule's results survive calls that did not produce any for it.
 func keeps(k ruleKey, calls map[slot][]finding, created bool, inForce rules) bool {

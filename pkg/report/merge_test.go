@@ -47,6 +47,11 @@ func TestMerge(t *testing.T) {
 			calls: map[slot][]finding{mutFail: found(true, vf("old")), valFail: nil},
 			want:  []string{},
 		},
+		"a policy that goes from one path to another says everything twice": {
+			calls: map[slot][]finding{mutFail: found(true, vf("one"), vf("two")), valFail: found(true, vf("one"), vf("two")),
+				mutIgnore: found(true, vf("one"), vf("two")), valIgnore: found(true, vf("one"), vf("two"))},
+			want: []string{"one", "two"},
+		},
 		"mutating stands in": {
 			calls: map[slot][]finding{mutFail: found(true, vf("new"))},
 			want:  []string{"new"},

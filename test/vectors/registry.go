@@ -205,25 +205,25 @@ func (r *Registry) Change(t testing.TB, s *registrytest.Server, digests map[stri
 	r.After.retag(s, digests)
 	r.After.Misbehave(t, s, digests)
 	if r.After.Refuse {
-		s.Close()
+		// The port stays taken: one that is free again soon belongs to the registry of another vector.
+		s.Fault(registrytest.Match{}, registrytest.Close())
 	}
 }
 
 // Configure writes the configuration by which a client finds the server under the hosts, in containerd's certs.d form.
 func (r *Registry) Configure(t testing.TB, s *registrytest.Server, dir string) {
 	t.Helper()
-	for _, host := range append([]string{Host}, r.Hosts...) {
-		s.WriteHostsToml(dir, host)
+	if !r.Refuse {
+		for _, host := range append([]string{Host}, r.Hosts...) {
+			s.WriteHostsToml(dir, host)
+		}
 	}
-	// No other host is ever asked.
+	// No other host is ever asked. Nobody listens there.
 	sub := filepath.Join(dir, "_default")
 	if err := os.MkdirAll(sub, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(sub, "hosts.toml"), []byte("server = \"http://127.0.0.1:1\"\n"), 0o644); err != nil {
 		t.Fatal(err)
-	}
-	if r.Refuse {
-		s.Close()
 	}
 }

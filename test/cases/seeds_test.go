@@ -311,7 +311,7 @@ var seeds = map[int][]alternative{
 		{"no trust root", []string{"seed42-no-trust-root"}},
 		{"no calls", []string{"test/e2e TestTUF"}},
 	},
-	43: {{"TUF unreachable, the root in a ConfigMap", []string{"test/e2e TestTrustedRootConfigMapBeforeTUF"}}},
+	43: {{"TUF unreachable, the root in a ConfigMap", []string{"test/e2e TestTrustedRootConfigMapBeforeTUF", "test/e2e TestKeyless"}}},
 	44: {
 		{"URL", []string{"seed44-key-url"}},
 		{"file", []string{"seed44-key-file"}},

@@ -188,12 +188,13 @@ func (k *keylessWorld) all(t *testing.T, group string, trials map[string]trial) 
 }
 
 // Images that the real cosign signed without a key, certified by a real Fulcio: admitted for the identity that signed,
-// refused for every other one, in each format and with each kind of proof (VI 6.5, A-31, A-78).
+// refused for every other one, in each format and with each kind of proof (VI 6.5, A-31, A-78). Seed 43: the root is in a
+// ConfigMap, and no TUF repository can be reached.
 func TestKeyless(t *testing.T) {
 	k := newKeylessWorld(t)
 	r := &rooted{t: t, user: newUser(t)}
 	r.set(k.read(k.cosign.TrustedRoot))
-	shared.runWith(t, inConfigMap)
+	shared.runWith(t, inConfigMap, "--enableTuf", noMirror)
 
 	k.all(t, "identity", k.identities())
 	k.all(t, "proofs", k.proofs())

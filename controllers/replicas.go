@@ -15,11 +15,10 @@ import (
 	"github.com/signet-policy/signet/pkg/policy"
 )
 
-// How long the leader waits before it says for whom, and how old a lease is whose replica does not come back.
+// How long the leader waits before it says for whom, and how many replicas it names.
 const (
-	sayWaiting   = 3 * time.Second
-	abandonedAge = time.Hour
-	maxNamed     = 3 // replicas in a message
+	sayWaiting = 3 * time.Second
+	maxNamed   = 3
 )
 
 // replicas are the others as the leader sees them. It is used by one goroutine.
@@ -99,7 +98,8 @@ func waitingFor(names []string) string {
 	return "waiting for replica " + strings.Join(names, ", ") + more
 }
 
-// read returns what every other live replica holds, by name. Leases that nobody has renewed for long are deleted.
+// read returns what every other live replica holds, by name. Leases of dead ones are deleted, so that the next leader does not wait
+// for them: a replica that was only slow does not answer any more, and writes its lease anew before it does.
 func (r *replicas) read(ctx context.Context) (map[string]map[string]bool, error) {
 	var list coordinationv1.LeaseList
 	asked := r.now() // a lease may be renewed while this process does nothing; what is dead was so when it asked
@@ -122,15 +122,13 @@ func (r *replicas) read(ctx context.Context) (map[string]map[string]bool, error)
 			out[lease.Name] = listed(lease.Annotations[HoldsAnnotation])
 			continue
 		}
-		if renewed := lease.Spec.RenewTime; renewed == nil || now.Sub(renewed.Time) > abandonedAge {
-			r.abandon(ctx, lease)
-		}
+		r.abandon(ctx, lease)
 	}
 	r.seen = seen
 	return out, nil
 }
 
-// abandon deletes the lease of a replica that did not delete it itself, unless it has just been renewed.
+// abandon deletes a lease, unless it has just been renewed.
 func (r *replicas) abandon(ctx context.Context, lease *coordinationv1.Lease) {
 	err := r.client.Delete(ctx, lease, client.Preconditions{UID: &lease.UID, ResourceVersion: &lease.ResourceVersion})
 	log.FromContext(ctx).Info("lease of a replica that is gone", "lease", lease.Name, "deleted", err == nil)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -41,7 +42,7 @@ func applyFlagSet(f *applyFlags) *pflag.FlagSet {
 	fs.BoolVar(&f.auditWarn, "audit-warn", false, "count the failures of policies in Audit mode as warnings")
 	fs.IntVar(&f.warnExitCode, "warn-exit-code", 0, "exit `code` when there are warnings and nothing worse")
 	fs.BoolVar(&f.warnNoPass, "warn-no-pass", false, "exit with the code of --warn-exit-code when nothing passed")
-	fs.BoolVar(&f.continueOnFail, "continue-on-fail", false, "judge the rest when a file cannot be read")
+	fs.BoolVar(&f.continueOnFail, "continue-on-fail", false, "judge the rest when something cannot be read, which counts as an error")
 	fs.BoolVar(&f.registry, "registry", false, "read images of context entries from their registry, whatever the values say of them")
 	f.add(fs)
 	fs.StringVar(&f.trustedRoot, "trusted-root", "", "trusted_root.json `file`, in place of the public Sigstore instance's")
@@ -74,12 +75,25 @@ func parseApply(args []string) (*applyFlags, error) {
 		return nil, errors.New("expected a file with policies")
 	case len(f.resources) == 0 && !f.where.asked:
 		return nil, errors.New("expected --resource with a file, or --cluster")
+	case inputs(f.paths, f.resources, f.exceptions) > 1:
+		return nil, errors.New("standard input (-) can be read once only: as policies, resources or exceptions")
 	case f.output != "yaml" && f.output != outputJSON:
 		return nil, fmt.Errorf("--output-format %.40q: yaml or json is expected", f.output)
 	case f.timeout <= 0:
 		return nil, fmt.Errorf("--timeout %s: a positive duration is expected", f.timeout)
 	}
 	return f, errors.Join(f.where.check(), f.check(f))
+}
+
+// inputs is how often standard input is named.
+func inputs(lists ...[]string) int {
+	n := 0
+	for _, path := range slices.Concat(lists...) {
+		if path == "-" {
+			n++
+		}
+	}
+	return n
 }
 
 // Apply runs "signet apply" with the arguments after that word and returns the exit code: 0, 1 when something fails, is an

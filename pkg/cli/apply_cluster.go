@@ -54,11 +54,8 @@ func (a *applied) fromCluster(ctx context.Context, c *cluster, stdin io.Reader, 
 			named[name] = true
 			return a.resourceIn(object, !kind.namespaced)
 		})
-		if err != nil && !a.flags.continueOnFail {
+		if err != nil && !a.missed(stderr, err) {
 			return err
-		}
-		if err != nil {
-			fmt.Fprintln(stderr, "warning:", clean(err.Error()))
 		}
 	}
 	a.flags.resources = slices.DeleteFunc(a.flags.resources, func(name string) bool { return named[name] })

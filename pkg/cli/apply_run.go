@@ -1,21 +1,15 @@
 package cli
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
-	yamlstream "k8s.io/apimachinery/pkg/util/yaml"
 	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
@@ -34,6 +28,8 @@ type applied struct {
 	resources  []*resource
 	// invalid are policies that were refused, each with the reason.
 	invalid []string
+	// unread is how much could not be read with --continue-on-fail.
+	unread  int
 	objects *objects
 	user    userInfo
 	values  *values // nil for none
@@ -109,6 +105,12 @@ func (a *applied) judgeAll(ctx context.Context, o Options) error {
 				return err
 			}
 		}
+		if a.flags.results == "" && !a.flags.toPipe {
+			continue
+		}
+		if err := a.together(ctx, seen, secrets, r); err != nil {
+			return err
+		}
 	}
 	for _, n := range seen.notes {
 		fmt.Fprintln(o.Stderr, "warning:", clean(n))
@@ -130,25 +132,12 @@ func (a *applied) known() *objects {
 // judge plays an API server for one resource and one policy: the mutating phase, its patches, and the validating phase,
 // whatever the first said (VI 10.1(1)).
 func (a *applied) judge(ctx context.Context, seen *recorder, secrets *keys, p *policy.Policy, r *resource) error {
-	store := policy.NewStore()
-	store.Put(p)
-	for _, x := range a.exceptions {
-		store.PutException(x)
-	}
-	store.Sync()
 	told := a.values.of(p, r, a.flags.registry, a.known().context())
 	user := told.user(a.user)
-	review := engine.New(engine.Options{
-		Accesses: seen.images, Verifier: seen, Notary: notaryRecorder{seen}, Store: store, Keys: secrets, CacheDisabled: true,
-		Timeout: a.flags.timeout + engineMargin, Loader: told, Roles: &user, Namespaces: a,
-	})
+	review := a.reviewer(seen, secrets, told, &user, p)
 	object := r.object
 	for _, phase := range []engine.Phase{engine.Mutating, engine.Validating} {
-		attributes := told.attributes(r, &user)
-		d, err := review.Review(ctx, &engine.Request{
-			Phase: phase, FailurePolicy: policy.Ignore, Attributes: attributes, Name: attributes.Name, Object: object,
-			Admission: told.admission(object, &user),
-		})
+		d, err := review.Review(ctx, request(phase, r, object, told, &user))
 		if err != nil {
 			return err
 		}
@@ -160,9 +149,6 @@ func (a *applied) judge(ctx context.Context, seen *recorder, secrets *keys, p *p
 		}
 		if phase == engine.Mutating {
 			r.stored[p] = object
-			if last, err := patched(r.last, d.Patches); err == nil {
-				r.last = last
-			}
 		}
 	}
 	return nil
@@ -254,19 +240,6 @@ func (a *applied) readResources(stdin io.Reader, stderr io.Writer) error {
 		if err := kjson.UnmarshalCaseSensitivePreserveInts(raw, &object); err != nil {
 			return fmt.Errorf("%s: %w", where, err)
 		}
-		if kind, _ := object["kind"].(string); kind == "List" {
-			items, _ := object["items"].([]any)
-			for _, item := range items {
-				o, ok := item.(map[string]any)
-				if !ok {
-					return fmt.Errorf("%s: an item of the list is no object", where)
-				}
-				if err := a.among(o); err != nil {
-					return fmt.Errorf("%s: %w", where, err)
-				}
-			}
-			return nil
-		}
 		if object["kind"] == nil {
 			return fmt.Errorf("%s: no resource: it has no kind", where)
 		}
@@ -339,76 +312,29 @@ func (a *applied) readUser(_ io.Reader, _ io.Writer) error {
 func (a *applied) each(paths []string, stdin io.Reader, stderr io.Writer, use func(where string, raw []byte) error) error {
 	for _, path := range paths {
 		files, err := manifests(path)
-		for _, file := range files {
-			if err = eachDocument(file, stdin, use); err != nil && !a.flags.continueOnFail {
-				return err
-			}
-			if err != nil {
-				fmt.Fprintln(stderr, "warning:", clean(err.Error()))
-			}
+		if err == nil && len(files) == 0 {
+			err = fmt.Errorf("%s: no files", path)
 		}
-		if len(files) == 0 {
-			if err == nil {
-				err = fmt.Errorf("%s: no files", path)
-			}
-			if !a.flags.continueOnFail {
+		if err != nil {
+			if !a.missed(stderr, err) {
 				return err
 			}
-			fmt.Fprintln(stderr, "warning:", clean(err.Error()))
+			continue
+		}
+		for _, file := range files {
+			if err := eachDocument(file, stdin, use); err != nil && !a.missed(stderr, err) {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// manifests are the files that a path stands for.
-func manifests(path string) ([]string, error) {
-	if path == "-" {
-		return []string{path}, nil
+// missed tells of what could not be read and counts it as an error, if the rest is to be judged all the same.
+func (a *applied) missed(stderr io.Writer, err error) bool {
+	if a.flags.continueOnFail {
+		a.unread++
+		fmt.Fprintln(stderr, "error:", oneLine(err.Error()))
 	}
-	info, err := os.Stat(path)
-	if err != nil || !info.IsDir() {
-		return []string{path}, err
-	}
-	var files []string
-	err = filepath.WalkDir(path, func(file string, d fs.DirEntry, err error) error {
-		if err == nil && d.Type().IsRegular() && slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(file)) {
-			files = append(files, file)
-		}
-		return err
-	})
-	return files, err
-}
-
-func eachDocument(file string, stdin io.Reader, use func(where string, raw []byte) error) error {
-	var b []byte
-	var err error
-	if file == "-" {
-		b, err = io.ReadAll(stdin)
-	} else {
-		b, err = readFile(file)
-	}
-	if err != nil {
-		return err
-	}
-	documents := yamlstream.NewYAMLReader(bufio.NewReader(bytes.NewReader(b)))
-	for n := 1; ; n++ {
-		text, err := documents.Read()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		where := fmt.Sprintf("%s, document %d", file, n)
-		if err != nil {
-			return fmt.Errorf("%s: %w", where, err)
-		}
-		raw, err := yaml.YAMLToJSONStrict(text)
-		if err != nil {
-			return fmt.Errorf("%s: %w", where, err)
-		}
-		if string(bytes.TrimSpace(raw)) == "null" {
-			continue
-		}
-		if err := use(where, raw); err != nil {
-			return err
-		}
-	}
+	return a.flags.continueOnFail
 }

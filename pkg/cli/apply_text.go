@@ -3,8 +3,6 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"sigs.k8s.io/yaml"
@@ -25,7 +23,7 @@ func (a *applied) word(r *response) string {
 }
 
 func (a *applied) count() counts {
-	n := counts{err: len(a.invalid)}
+	n := counts{err: len(a.invalid) + a.unread}
 	for i := range a.outcome {
 		switch a.word(&a.outcome[i]) {
 		case "pass":
@@ -139,39 +137,4 @@ func (a *applied) report() (string, error) {
 	}
 	text, err := yaml.Marshal(report)
 	return string(text), err
-}
-
-// stored are the resources with their digests and annotations.
-func (a *applied) stored() (string, error) {
-	var all strings.Builder
-	for i, r := range a.resources {
-		text, err := yaml.Marshal(r.last)
-		if err != nil {
-			return "", err
-		}
-		if i > 0 {
-			all.WriteString("---\n")
-		}
-		all.Write(text)
-	}
-	return all.String(), nil
-}
-
-// store writes the resources with their digests and annotations.
-func (a *applied) store() error {
-	if a.flags.results == "" {
-		return nil
-	}
-	all, err := a.stored()
-	if err != nil {
-		return err
-	}
-	path := a.flags.results
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		path = filepath.Join(path, "resources.yaml")
-	}
-	if err := os.WriteFile(path, []byte(all), 0o600); err != nil {
-		return fmt.Errorf("--output: %w", err)
-	}
-	return nil
 }

@@ -3,8 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -15,9 +13,6 @@ import (
 
 // authoredName is the name of the policy that the flags stand for.
 const authoredName = "command-line"
-
-// maxFile bounds a file that a flag names, in bytes.
-const maxFile = 8 << 20
 
 // authored states the flags as a policy, so that one compiler decides what they mean. It is nil when they name nobody who
 // must have signed.
@@ -123,19 +118,6 @@ func pem(flag, value string) (string, error) {
 		return "", fmt.Errorf("%s: %w", flag, err)
 	}
 	return string(b), nil
-}
-
-func readFile(path string) ([]byte, error) {
-	file, err := os.Open(path) //nolint:gosec // the caller's own choice
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close()
-	b, err := io.ReadAll(io.LimitReader(file, maxFile+1))
-	if err == nil && len(b) > maxFile {
-		err = fmt.Errorf("%s is larger than %d bytes", path, maxFile)
-	}
-	return b, err
 }
 
 // pairs reads key=value texts; nil when there are none.

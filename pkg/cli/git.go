@@ -81,9 +81,14 @@ func (c *checkouts) remove() {
 // shown is the repository without what may be a secret.
 func (s *gitSource) shown() string {
 	if u, err := url.Parse(s.repository); err == nil {
-		return u.Redacted()
+		return shownURL(u)
 	}
 	return "the repository"
+}
+
+// shownURL is a URL without user and query: tokens stand in either.
+func shownURL(u *url.URL) string {
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
 }
 
 // within refuses a path outside a directory.
@@ -117,23 +122,23 @@ func parseGit(p, branch string) (*gitSource, error) {
 	_, secret := u.User.Password()
 	switch {
 	case u.Scheme != "https" && u.Scheme != "ssh" && u.Scheme != "file":
-		return nil, fmt.Errorf("%s: a URL with https, ssh or file is expected", u.Redacted())
+		return nil, fmt.Errorf("%s: a URL with https, ssh or file is expected", shownURL(u))
 	case secret || u.Scheme == "https" && u.User != nil:
-		return nil, fmt.Errorf("%s: credentials are no part of the URL; git's own ones are used", u.Redacted())
+		return nil, fmt.Errorf("%s: credentials are no part of the URL; git's own ones are used", shownURL(u))
 	case u.RawQuery != "" || u.Fragment != "":
-		return nil, fmt.Errorf("%s: the URL of a repository has no query and no fragment", u.Redacted())
+		return nil, fmt.Errorf("%s: the URL of a repository has no query and no fragment", shownURL(u))
 	case u.Scheme != "file" && (u.Hostname() == "" || strings.HasPrefix(u.Hostname(), "-") || strings.HasPrefix(u.User.Username(), "-")):
 		return nil, errors.New("the URL of the repository names no host")
 	case u.Scheme == "file" && u.Host != "":
-		return nil, fmt.Errorf("%s: file:/// with three slashes is expected", u.Redacted())
+		return nil, fmt.Errorf("%s: file:/// with three slashes is expected", shownURL(u))
 	}
 	segments := strings.FieldsFunc(u.Path, func(r rune) bool { return r == '/' })
 	if slices.Contains(segments, "..") || slices.Contains(segments, ".") {
-		return nil, fmt.Errorf("%s: a plain path is expected", u.Redacted())
+		return nil, fmt.Errorf("%s: a plain path is expected", shownURL(u))
 	}
 	n := repositoryEnd(u.Scheme, segments)
 	if n == 0 {
-		return nil, fmt.Errorf("%s: no repository", u.Redacted())
+		return nil, fmt.Errorf("%s: no repository", shownURL(u))
 	}
 	repository, rest := *u, strings.Join(segments[n:], "/")
 	repository.Path, repository.RawPath = "/"+strings.Join(segments[:n], "/"), ""

@@ -1,19 +1,15 @@
 package cli
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
+	"os"
 	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	yamlstream "k8s.io/apimachinery/pkg/util/yaml"
 	kjson "sigs.k8s.io/json"
-	"sigs.k8s.io/yaml"
 
 	v1 "github.com/signet-policy/signet/api/v1"
 	"github.com/signet-policy/signet/api/v2beta1"
@@ -46,43 +42,15 @@ func load(f *flags) (*loaded, error) {
 		return nil, err
 	}
 	for _, path := range f.policies {
-		b, err := readFile(path)
+		err := eachDocument(path, os.Stdin, func(where string, raw []byte) error { return l.document(where, raw, schema) })
 		if err != nil {
 			return nil, fmt.Errorf("--policy: %w", err)
-		}
-		if err := l.file(path, b, schema); err != nil {
-			return nil, err
 		}
 	}
 	if len(l.policies) == 0 {
 		return nil, fmt.Errorf("--policy: no ClusterPolicy and no Policy in %s", strings.Join(f.policies, ", "))
 	}
 	return l, nil
-}
-
-// file reads every document of a YAML file.
-func (l *loaded) file(path string, b []byte, schema *defaults) error {
-	documents := yamlstream.NewYAMLReader(bufio.NewReader(bytes.NewReader(b)))
-	for n := 1; ; n++ {
-		text, err := documents.Read()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		where := fmt.Sprintf("%s, document %d", path, n)
-		if err != nil {
-			return fmt.Errorf("%s: %w", where, err)
-		}
-		raw, err := yaml.YAMLToJSONStrict(text)
-		if err != nil {
-			return fmt.Errorf("%s: %w", where, err)
-		}
-		if string(bytes.TrimSpace(raw)) == "null" {
-			continue
-		}
-		if err := l.document(where, raw, schema); err != nil {
-			return err
-		}
-	}
 }
 
 // document reads one object. What belongs to others is left out with a warning; what is meant for this engine and not

@@ -116,18 +116,12 @@ func (o *objects) read(paths []string) error {
 
 func (o *objects) document(where string, raw []byte) error {
 	var object map[string]any
-	if err := kjson.UnmarshalCaseSensitivePreserveInts(raw, &object); err != nil {
+	err := kjson.UnmarshalCaseSensitivePreserveInts(raw, &object)
+	if err == nil {
+		err = o.add(object)
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", where, err)
-	}
-	list := []any{object}
-	if object["kind"] == "List" {
-		list, _ = object["items"].([]any)
-	}
-	for _, item := range list {
-		one, _ := item.(map[string]any)
-		if err := o.add(one); err != nil {
-			return fmt.Errorf("%s: %w", where, err)
-		}
 	}
 	return nil
 }

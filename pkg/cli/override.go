@@ -24,11 +24,11 @@ type override struct {
 // tree is a value made of several assignments.
 type tree = map[string]any
 
-// of gives what the values say of a policy and a resource; nil values say nothing. With registry, images of context entries
+// of gives what the values say of a policy and a resource; nil values, and those of no policy, say nothing. With registry, images of context entries
 // are read from the registry whatever the values say.
 func (v *values) of(p *policy.Policy, r *resource, registry bool, next engine.Loader) *override {
 	o := &override{request: tree{}, entries: map[*policy.ContextEntry]any{}, next: next}
-	if v == nil {
+	if v == nil || p == nil {
 		return o
 	}
 	for _, rule := range p.Rules {

@@ -20,7 +20,7 @@ const (
 	maxManifest = 4 << 20
 	// maxEntries is the number of manifests that index.json names.
 	maxEntries = 16384
-	// maxManifests is the sum of their sizes in bytes.
+	// maxManifests is the sum of their sizes in bytes, each as often as it is named.
 	maxManifests = 256 << 20
 )
 
@@ -92,12 +92,12 @@ func read(root *os.Root) (*directory, error) {
 	var sum int64
 	listed := map[string]bool{}
 	for _, m := range index.Manifests {
-		if sum += max(m.Size, 0); sum > maxManifests {
-			return nil, fmt.Errorf("the manifests that index.json names are larger than %d bytes together", maxManifests)
-		}
-		e, err := d.entry(m)
+		e, size, err := d.entry(m)
 		if err != nil {
 			return nil, err
+		}
+		if sum += size; sum > maxManifests {
+			return nil, fmt.Errorf("the manifests that index.json names are larger than %d bytes together", maxManifests)
 		}
 		d.entries = append(d.entries, e)
 		d.types[e.Digest] = e.MediaType
@@ -109,20 +109,22 @@ func read(root *os.Root) (*directory, error) {
 	return d, d.nameSignatures()
 }
 
-// entry reads the manifest of a descriptor. Tools list a manifest as often as it has tags.
-func (d *directory) entry(m descriptor) (entry, error) {
-	e := entry{descriptor: m, kind: m.Annotations[annotationKind], ref: m.Annotations[annotationRef]}
+// entry reads the manifest of a descriptor, and says how many bytes that took: what index.json says of it need not be so. Tools
+// list a manifest as often as it has tags.
+func (d *directory) entry(m descriptor) (e entry, size int64, err error) {
+	e = entry{descriptor: m, kind: m.Annotations[annotationKind], ref: m.Annotations[annotationRef]}
 	digest, err := image.ParseDigest(m.Digest)
 	if err != nil {
-		return e, fmt.Errorf("index.json: digest %.100q: %w", m.Digest, err)
+		return e, size, fmt.Errorf("index.json: digest %.100q: %w", m.Digest, err)
 	}
 	if err := e.name(); err != nil {
-		return e, err
+		return e, size, err
 	}
 	b, err := readFile(d.root, blobPath(digest), maxManifest)
 	if err != nil {
-		return e, fmt.Errorf("index.json names %s: %w", digest, err)
+		return e, size, fmt.Errorf("index.json names %s: %w", digest, err)
 	}
+	size = int64(len(b))
 	var doc struct {
 		ArtifactType string            `json:"artifactType"`
 		Annotations  map[string]string `json:"annotations"`
@@ -130,23 +132,23 @@ func (d *directory) entry(m descriptor) (entry, error) {
 		Subject      *descriptor       `json:"subject"`
 	}
 	if image.DigestOf(b) != digest {
-		return e, fmt.Errorf("index.json names %s: the file has another digest", digest)
+		return e, size, fmt.Errorf("index.json names %s: the file has another digest", digest)
 	}
 	if err := json.Unmarshal(b, &doc); err != nil {
-		return e, fmt.Errorf("index.json names %s: no manifest", digest)
+		return e, size, fmt.Errorf("index.json names %s: no manifest", digest)
 	}
 	if doc.Subject == nil {
-		return e, nil
+		return e, size, nil
 	}
 	// As a registry would describe it.
 	e.subject = doc.Subject.Digest
 	e.descriptor = descriptor{
-		MediaType: m.MediaType, Digest: m.Digest, Size: int64(len(b)), ArtifactType: doc.ArtifactType, Annotations: doc.Annotations,
+		MediaType: m.MediaType, Digest: m.Digest, Size: size, ArtifactType: doc.ArtifactType, Annotations: doc.Annotations,
 	}
 	if e.ArtifactType == "" && doc.Config != nil {
 		e.ArtifactType = doc.Config.MediaType
 	}
-	return e, nil
+	return e, size, nil
 }
 
 // name reads what the entry is called.

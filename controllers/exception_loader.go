@@ -87,7 +87,8 @@ func (l *exceptionLoader) Reconcile(ctx context.Context, k policy.Key) (reconcil
 	return reconcile.Result{}, nil
 }
 
-// loadAll loads every exception that counts.
+// loadAll loads every exception that counts, and takes those out of force that are gone: while others did not wait for this
+// replica, it may have missed that.
 func (l *exceptionLoader) loadAll(ctx context.Context, reader client.Reader) error {
 	if !l.exceptions.any() {
 		return nil
@@ -99,9 +100,17 @@ func (l *exceptionLoader) loadAll(ctx context.Context, reader client.Reader) err
 	if err := reader.List(ctx, list); err != nil {
 		return fmt.Errorf("listing PolicyExceptions: %w", err)
 	}
+	there := map[policy.Key]bool{}
 	for i := range list.Items {
-		if l.exceptions.in(list.Items[i].GetNamespace()) {
-			l.load(ctx, &list.Items[i])
+		if obj := &list.Items[i]; l.exceptions.in(obj.GetNamespace()) {
+			there[keyOf(obj)] = true
+			l.load(ctx, obj)
+		}
+	}
+	for _, k := range l.store.ExceptionKeys() {
+		if !there[k] {
+			l.store.DeleteException(k)
+			log.FromContext(ctx).Info("exception removed", "exception", k.String())
 		}
 	}
 	return nil

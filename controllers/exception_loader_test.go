@@ -92,6 +92,16 @@ func TestExceptionLoader(t *testing.T) {
 			if diff := cmp.Diff(len(tt.want)-1, len(excepting(store))); diff != "" {
 				t.Errorf("-want +got\n%s", diff)
 			}
+			// One that is gone by the time everything is read anew is, whatever the cache still holds.
+			if err := api.Delete(t.Context(), two); err != nil {
+				t.Fatal(err)
+			}
+			if err := l.loadAll(t.Context(), api); err != nil {
+				t.Fatal(err)
+			}
+			if got := excepting(store); len(got) != 0 {
+				t.Errorf("%v are in force", got)
+			}
 		})
 	}
 }

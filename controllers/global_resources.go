@@ -103,8 +103,12 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// errTooLarge is wrapped by the error of a resource that has more than is held.
-var errTooLarge = errors.New("too much to hold")
+// errTooLarge is wrapped by the error of a resource that has more than is held, and errUnusable by that of one with an object
+// that expressions cannot be evaluated on.
+var (
+	errTooLarge = errors.New("too much to hold")
+	errUnusable = errors.New("an object that cannot be used")
+)
 
 // Follow reports the list of all objects, in the order of their namespaces and names, and the list after every change,
 // until ctx ends; or the error in its place.
@@ -132,6 +136,7 @@ type followedResource struct {
 	version string // from where to watch; empty when the list has to be read
 	objects map[types.NamespacedName]expr.Prepared
 	bytes   int64
+	news    bool      // whether something has changed since the list was reported
 	failing time.Time // since when the API server cannot be asked; zero while it can
 	next    time.Time // not before then the list is made again
 }
@@ -168,7 +173,7 @@ func (f *followedResource) run(ctx context.Context) {
 // failed takes note of an error. That the API server cannot be asked for a moment leaves the list in force that was there:
 // the watch goes on where it stopped.
 func (f *followedResource) failed(err error) {
-	final := errors.Is(err, errTooLarge) || apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err)
+	final := errors.Is(err, errTooLarge) || errors.Is(err, errUnusable) || apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) || apierrors.IsNotFound(err) || apierrors.IsMethodNotSupported(err)
 	if f.failing.IsZero() {
 		f.failing = time.Now()
 	}
@@ -182,13 +187,12 @@ func (f *followedResource) failed(err error) {
 // forget lets go of all objects.
 func (f *followedResource) forget() {
 	f.resources.held.Add(-f.bytes)
-	f.objects, f.bytes, f.version = nil, 0, ""
+	f.objects, f.bytes, f.version, f.news = nil, 0, "", false
 }
 
 // round reads the list, if it is not known, and follows it until the API server ends that.
 func (f *followedResource) round(ctx context.Context) error {
-	listed := f.version == ""
-	if listed {
+	if f.version == "" {
 		if err := f.list(ctx); err != nil {
 			return err
 		}
@@ -200,8 +204,10 @@ func (f *followedResource) round(ctx context.Context) error {
 	}
 	defer events.Stop()
 	f.failing = time.Time{}
-	if listed {
-		f.publish() // not before: who may list and not watch would see a list that grows old
+	if f.news {
+		// A list is not reported before: who may list and not watch would see one that grows old. Nor are changes forgotten
+		// that came before a watch failed, since the next one goes on behind them.
+		f.publish()
 	}
 	return f.follow(ctx, events.ResultChan())
 }
@@ -265,7 +271,7 @@ func (f *followedResource) list(ctx context.Context) error {
 			break
 		}
 	}
-	f.objects, f.bytes = objects, bytes
+	f.objects, f.bytes, f.news = objects, bytes, true
 	return nil
 }
 
@@ -298,6 +304,7 @@ func (f *followedResource) take(e watch.Event) (changed bool, err error) {
 	default:
 		return false, nil
 	}
+	f.news = true
 	return true, nil
 }
 
@@ -327,6 +334,7 @@ func (f *followedResource) publish() {
 		items[i] = f.objects[k]
 	}
 	f.report(expr.PrepareList(items), nil)
+	f.news = false
 	now := time.Now()
 	f.next = now.Add(globalShare * now.Sub(begun))
 }
@@ -339,7 +347,7 @@ func prepareObject(o *unstructured.Unstructured) (expr.Prepared, error) {
 	unstructured.RemoveNestedField(o.Object, "metadata", "managedFields")
 	out, err := expr.Prepare(o.Object, expr.Limits{Bytes: globalBytes})
 	if err != nil {
-		return out, fmt.Errorf("object %s: %w", nameOf(o), err)
+		return out, fmt.Errorf("%w: %s: %w", errUnusable, nameOf(o), err)
 	}
 	return out, nil
 }

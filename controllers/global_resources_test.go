@@ -335,6 +335,42 @@ func TestGlobalResourcesLimits(t *testing.T) {
 	}
 }
 
+// What a list or an event has brought is reported even if the watch fails at first; an object that cannot be used is an error at
+// once, and does not leave what it was before in force.
+func TestGlobalResourcesNews(t *testing.T) {
+	t.Parallel()
+	down := apierrors.NewServiceUnavailable("down")
+	synctest.Test(t, func(t *testing.T) {
+		api := &resourceAPI{pages: [][]string{{"a/x"}}, watchError: down}
+		f := followThings(t, someLimits, api)
+		if f.seen() != 0 {
+			t.Error("a list without a watch was reported")
+		}
+		api.set(nil, nil, []string{"a/x"})
+		time.Sleep(2 * time.Second)
+		f.want(t, "a/x")
+		// The same with what is listed anew.
+		api.set(nil, down, []string{"b/x"})
+		api.events.Error(&apierrors.NewResourceExpired("too old").ErrStatus)
+		time.Sleep(2 * time.Second)
+		f.want(t, "a/x")
+		api.set(nil, nil, []string{"b/x"})
+		time.Sleep(5 * time.Second)
+		f.want(t, "b/x")
+
+		deep := thing("b/x", "11")
+		for range 100 {
+			deep.Object["spec"] = map[string]any{"more": deep.Object["spec"]}
+		}
+		api.set(nil, down, []string{"c/x"})
+		api.events.Modify(deep)
+		f.wantError(t, "an object that cannot be used: b/x")
+		api.set(nil, nil, []string{"c/x"})
+		time.Sleep(5 * time.Second)
+		f.want(t, "c/x")
+	})
+}
+
 // An answer that is longer than what is read is too much, and not a failure that is tried again at once.
 func TestGlobalResourcesAnswer(t *testing.T) {
 	t.Parallel()

@@ -66,9 +66,11 @@ func (l *loader) Reconcile(ctx context.Context, k policy.Key) (reconcile.Result,
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	obj, err := getPolicy(ctx, l.reader, k)
-	if apierrors.IsNotFound(err) && l.live != nil {
+	if l.live != nil && (apierrors.IsNotFound(err) || err == nil && l.replaces(obj)) {
 		// The cache may be behind what was read from the API server itself.
-		obj, err = getPolicy(ctx, l.live, k)
+		asking, cancel := context.WithTimeout(ctx, renewTimeout) // the lease is not written meanwhile
+		defer cancel()
+		obj, err = getPolicy(asking, l.live, k)
 	}
 	switch {
 	case apierrors.IsNotFound(err):
@@ -82,6 +84,13 @@ func (l *loader) Reconcile(ctx context.Context, k policy.Key) (reconcile.Result,
 	}
 	l.changed(k)
 	return reconcile.Result{}, nil
+}
+
+// replaces tells whether there is a record of another policy of the same name, which may be an older or a newer one. The caller
+// holds mu.
+func (l *loader) replaces(obj policyObject) bool {
+	r, ok := l.records[obj.key()]
+	return ok && r.uid != obj.GetUID()
 }
 
 // loadAll loads every policy there is and lets the store publish its first snapshot.
@@ -114,11 +123,8 @@ func (l *loader) load(ctx context.Context, obj policyObject) {
 	before, known := l.records[k]
 	now := record{uid: obj.GetUID(), generation: obj.GetGeneration(), annotations: obj.GetAnnotations(), labels: obj.GetLabels()}
 	if known && before.sees(now) {
-		same := before.uid == now.uid && before.generation == now.generation
-		if p := l.store.Get(k); same && !before.settled && holds(p, now) && isSettled(obj, p) {
-			before.settled = true
-			l.records[k] = before
-			l.settle(k, before)
+		if before.generation == now.generation {
+			l.look(obj, before)
 		}
 		return
 	}
@@ -145,6 +151,24 @@ func (l *loader) load(ctx context.Context, obj policyObject) {
 	}
 	l.records[k] = now
 	l.settle(k, now)
+}
+
+// look brings the record of a generation up to date with its status. What was in place may be so no longer: whoever leads next
+// then waits for this replica again, and its word is needed. The caller holds mu.
+func (l *loader) look(obj policyObject, r record) {
+	k := obj.key()
+	p := l.store.Get(k)
+	if !holds(p, r) {
+		return
+	}
+	if settled := isSettled(obj, p); settled != r.settled {
+		r.settled = settled
+		l.records[k] = r
+		l.settle(k, r)
+	}
+	if l.unsure(obj, r) { // a leader with other flags may have moved it without a new generation
+		l.store.PutUnsure(p)
+	}
 }
 
 // unsure tells whether the policy may be registered at a path that this process does not know of: while others do not wait for

@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	news "sigs.k8s.io/controller-runtime/pkg/event"
 
 	v1 "github.com/signet-policy/signet/api/v1"
 	"github.com/signet-policy/signet/pkg/policy"
@@ -363,5 +364,103 @@ func TestLoaderUnsure(t *testing.T) {
 				t.Error("not settled")
 			}
 		})
+	}
+}
+
+// What the leader takes back is not settled any more, so that whoever leads next is told again who holds it. A replica that others
+// did not wait for meanwhile takes every path for possible: flags move a policy without a new generation.
+func TestLoaderUnsettled(t *testing.T) {
+	t.Parallel()
+	for name, lapsed := range map[string]bool{"waited for": false, "not waited for": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := policy.NewStore()
+			l := newLoader(store, nil, policy.Options{}, func(policy.Key) {})
+			l.replica = newMember(t, newAPI(t), newClock(), "one").Replica
+			l.replica.now = time.Now
+			says := func(status metav1.ConditionStatus, message string) *v1.ClusterPolicy {
+				p := clusterPolicy("a", "Pod")
+				p.Status.Conditions = []metav1.Condition{{Type: v1.ConditionReady, Status: status, ObservedGeneration: 1, Message: message}}
+				return p
+			}
+			last := says("True", "Ready")
+			load := func(p *v1.ClusterPolicy) {
+				told := settles().Update(news.UpdateEvent{ObjectOld: last, ObjectNew: p})
+				if l.load(t.Context(), ofCluster(p)); !told && p != last {
+					t.Error("the loader would not have been told")
+				}
+				last = p
+			}
+			load(last)
+			store.Sync()
+			p := store.Get(policy.Key{Name: "a"})
+			if !l.settled(p) {
+				t.Fatal("not settled")
+			}
+			if until := time.Now().Add(time.Hour); !lapsed {
+				l.replica.until.Store(&until)
+			}
+			for _, taken := range []*v1.ClusterPolicy{says("False", "cannot find the kinds"), says("True", "Ready; "+policy.ForcedIgnore)} {
+				load(taken)
+				if l.settled(p) || len(holding(store.Snapshot(), l.settled)) != 1 {
+					t.Error("what was taken back is settled")
+				}
+				if store.Snapshot().AsksFor(p, policy.Ignore, time.Now()) != lapsed {
+					t.Errorf("asked about on the other path: %v", !lapsed)
+				}
+				load(says("True", "Ready"))
+				if !l.settled(p) || store.Snapshot().AsksFor(p, policy.Ignore, time.Now().Add(2*settleGrace)) {
+					t.Error("what is in place again is not settled")
+				}
+			}
+			if store.Get(p.Key) != p {
+				t.Error("the policy was compiled again")
+			}
+		})
+	}
+}
+
+// A cache that is behind does not put a policy that is gone in the place of the one that has its name now.
+func TestLoaderReplaced(t *testing.T) {
+	t.Parallel()
+	made := edit(clusterPolicy("a", "Pod"), func(p *v1.ClusterPolicy) { p.UID = "uid-2" })
+	store := policy.NewStore()
+	l := newLoader(store, newAPI(t, clusterPolicy("a", "Pod")), policy.Options{}, func(policy.Key) {})
+	l.live = newAPI(t, made)
+	if err := l.loadAll(t.Context(), l.live); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Reconcile(t.Context(), policy.Key{Name: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	if p := store.Get(policy.Key{Name: "a"}); p == nil || p.UID != "uid-2" {
+		t.Errorf("%v is in force", p)
+	}
+}
+
+// One policy that is waited for all the time does not make others wait longer.
+func TestReplicasPatient(t *testing.T) {
+	t.Parallel()
+	api, c := newAPI(t), newClock()
+	two := newMember(t, api, c, "two")
+	r := &replicas{client: api, namespace: "kyverno", self: "signet-replica-one", now: c.now}
+	old, young := compile(t, clusterPolicy("old", "Pod")), compile(t, clusterPolicy("young", "Pod"))
+	wait := func(all ...*policy.Policy) bool {
+		t.Helper()
+		two.mustRenew(t)
+		if waiting, err := r.waiting(t.Context(), all); err != nil || len(waiting) != len(all) {
+			t.Fatalf("%v, %v", waiting, err)
+		}
+		return r.patient(longWaiting)
+	}
+	if wait(old) {
+		t.Error("patient at once")
+	}
+	c.advance(longWaiting + time.Second)
+	if !wait(old) {
+		t.Error("not patient after long")
+	}
+	if wait(old, young) {
+		t.Error("patient with one that has just come")
 	}
 }

@@ -89,6 +89,17 @@ func (r *replicas) waiting(ctx context.Context, unsettled []*policy.Policy) (map
 	return out, nil
 }
 
+// patient tells whether every policy that is waited for has been for longer than that: one that is does not slow others down.
+func (r *replicas) patient(longer time.Duration) bool {
+	now := r.now()
+	for _, began := range r.since {
+		if now.Sub(began) <= longer {
+			return false
+		}
+	}
+	return true
+}
+
 func waitingFor(names []string) string {
 	slices.Sort(names)
 	more := ""

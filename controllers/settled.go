@@ -47,7 +47,7 @@ func isSettled(obj policyObject, compiled *policy.Policy) bool {
 	return true
 }
 
-// settles lets through the news that a generation is settled.
+// settles lets through the news that a generation is settled, or is so no longer.
 func settles() predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc:  func(news.CreateEvent) bool { return false },
@@ -56,7 +56,7 @@ func settles() predicate.Predicate {
 		UpdateFunc: func(e news.UpdateEvent) bool {
 			before, ok := asPolicy(e.ObjectOld)
 			now, also := asPolicy(e.ObjectNew)
-			return ok && also && inPlace(now) != "" && inPlace(now) != inPlace(before)
+			return ok && also && inPlace(now) != inPlace(before)
 		},
 	}
 }

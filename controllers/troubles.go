@@ -24,6 +24,7 @@ const (
 	maxTroubleNote = 3                // things that a message names
 	maxTroubleName = 200              // bytes of each
 	maxTroubleKeys = 256              // keys that cannot be used
+	maxTroubleText = 64 << 10         // bytes of all that is told: a lease of more than 256 KiB could not be renewed
 )
 
 // theRest is what trust material is called that is no key of a policy.
@@ -98,7 +99,7 @@ func (t *Troubles) met(k policy.Key, x trouble) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.recent[k] == nil {
-		if len(t.recent) >= maxTroubled {
+		if len(t.recent) >= maxTroubled && k.Namespace != "" { // authors of Policies do not silence ClusterPolicies
 			return
 		}
 		t.recent[k] = map[trouble]time.Time{}
@@ -144,8 +145,9 @@ func (t *Troubles) tell(s *policy.Snapshot) string {
 			delete(t.recent, k)
 		}
 	}
-	var out []told
-	for _, p := range s.Policies() {
+	var out []json.RawMessage
+	size := 0
+	for _, p := range s.Policies() { // ClusterPolicies come first
 		of := told{Policy: p.String(), Conditions: map[string][]string{}}
 		for x := range t.recent[p.Key] {
 			of.add(x)
@@ -162,7 +164,14 @@ func (t *Troubles) tell(s *policy.Snapshot) string {
 			slices.Sort(texts)
 			of.Conditions[c] = texts[:min(len(texts), maxTroubleNote)]
 		}
-		if out = append(out, of); len(out) == maxTroubled {
+		raw, err := json.Marshal(of)
+		if err != nil {
+			continue // cannot happen for strings
+		}
+		if size += len(raw) + 1; size > maxTroubleText-2 {
+			break
+		}
+		if out = append(out, raw); len(out) == maxTroubled {
 			break
 		}
 	}

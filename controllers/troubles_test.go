@@ -101,6 +101,38 @@ func TestTroublesBounds(t *testing.T) {
 	if len(all) != maxTroubled || len(text) > 64<<10 {
 		t.Errorf("%d policies in %d bytes", len(all), len(text))
 	}
+	// Authors of Policies choose how keys are named, too. A lease takes 256 KiB of annotations, and is not renewed beyond that.
+	policies = nil
+	for i := range maxTroubled {
+		p := clusterPolicy(fmt.Sprint("p", i), "Pod")
+		p.Spec.Rules[0].VerifyImages = nil
+		for j := range maxTroubleNote {
+			ref := verify.Reference("gcpkms://projects/" + strings.Repeat("<", 180) + fmt.Sprint(j) + "/locations/l/keyRings/r/cryptoKeys/k")
+			p.Spec.Rules[0].VerifyImages = append(p.Spec.Rules[0].VerifyImages, v1.ImageVerification{ImageReferences: []string{"ghcr.io/*"},
+				Attestors: []v1.AttestorSet{{Entries: []v1.Attestor{{Keys: &v1.StaticKeyAttestor{KMS: string(ref)}}}}}})
+			troubles.Key(ref, &reason.Error{Code: reason.TrustMaterialUnavailable}, false)
+		}
+		policies = append(policies, compile(t, p))
+	}
+	if text := troubles.tell(policy.NewSnapshot(policies)); len(text) > maxTroubleText || len(reported(text)) == 0 {
+		t.Errorf("%d bytes of %d policies", len(text), len(reported(text)))
+	}
+	// However many Policies lack something, what a ClusterPolicy lacks is told.
+	crowded := NewTroubles()
+	for i := range 2 * maxTroubled {
+		p := *compile(t, clusterPolicy(fmt.Sprint("p", i), "Pod"))
+		p.Namespace = "team"
+		rule := *p.Rules[0]
+		rule.Policy = &p
+		r := judged(t, &p, "a.example.com/a:1", reason.RegistryTimeout)
+		r.Rule = &rule
+		crowded.Judged([]engine.Result{r})
+	}
+	cluster := compile(t, clusterPolicy("cluster", "Pod"))
+	crowded.Judged([]engine.Result{judged(t, cluster, "b.example.com/a:1", reason.RegistryTimeout)})
+	if text := crowded.tell(policy.NewSnapshot([]*policy.Policy{cluster})); len(reported(text)) != 1 || len(crowded.recent) != maxTroubled+1 {
+		t.Errorf("told: %q", text)
+	}
 	for _, of := range all {
 		if len(of.Conditions[v1.ConditionRegistry]) > maxTroubleNote {
 			t.Errorf("%d registries of %s", len(of.Conditions[v1.ConditionRegistry]), of.Policy)

@@ -61,9 +61,8 @@ type webhookController struct {
 	accepted []admissionregistrationv1.MatchCondition
 	told     []string // what was logged last about settings and kinds, so that it is logged once
 	// waiting are the policies that some replica does not hold yet, with what there is to say about it.
-	waiting      map[policy.Key]string
-	waitingSince time.Time
-	failed       bool // the last round
+	waiting map[policy.Key]string
+	failed  bool // the last round
 }
 
 // Reconcile writes all webhook configurations that differ from what the policies in force need.
@@ -73,9 +72,7 @@ func (c *webhookController) Reconcile(ctx context.Context, what webhooks) (recon
 		return reconcile.Result{RequeueAfter: unreadyRetry}, nil
 	}
 	before := c.waiting
-	if err := c.wait(ctx, snapshot); err != nil {
-		return reconcile.Result{}, err
-	}
+	c.wait(ctx, snapshot)
 	if what.replicas && !c.failed && sameKeys(before, c.waiting) {
 		for k, cause := range c.waiting {
 			if cause != before[k] {
@@ -95,9 +92,9 @@ func (c *webhookController) Reconcile(ctx context.Context, what webhooks) (recon
 }
 
 // wait finds out for which policies some replica is waited for. Until it knows, it is for all that are not settled.
-func (c *webhookController) wait(ctx context.Context, snapshot *policy.Snapshot) error {
+func (c *webhookController) wait(ctx context.Context, snapshot *policy.Snapshot) {
 	if c.replicas == nil {
-		return nil
+		return
 	}
 	open := unsettled(snapshot, c.settled)
 	waiting, err := c.replicas.waiting(ctx, open)
@@ -109,20 +106,13 @@ func (c *webhookController) wait(ctx context.Context, snapshot *policy.Snapshot)
 	}
 	c.waiting = waiting
 	c.coverage.waits(waiting)
-	if len(waiting) == 0 {
-		c.waitingSince = time.Time{}
-		return err
-	}
-	now := c.replicas.now()
-	if c.waitingSince.IsZero() {
-		c.waitingSince = now
-	}
-	if now.Sub(c.waitingSince) > longWaiting {
+	switch {
+	case len(waiting) == 0:
+	case c.replicas.patient(longWaiting):
 		c.again(longWaitingRetry)
-	} else {
+	default:
 		c.again(waitingRetry)
 	}
-	return nil
 }
 
 func sameKeys(a, b map[policy.Key]string) bool {

@@ -341,6 +341,13 @@ func (s *Store) DeleteException(k Key) {
 	}
 }
 
+// ExceptionKeys are those of the exceptions in force, in no order.
+func (s *Store) ExceptionKeys() []Key {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Keys(s.exceptions))
+}
+
 // Get returns the generation of a policy that is in force, nil when none is.
 func (s *Store) Get(k Key) *Policy {
 	s.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -154,10 +155,11 @@ func (r *Replica) renew(ctx context.Context) error {
 		return err
 	}
 	if !r.Current() {
-		ctx, cancel := context.WithTimeout(ctx, replicaLapse)
+		loading, cancel := context.WithTimeout(ctx, replicaLapse)
 		defer cancel()
-		if err := r.load(ctx); err != nil {
-			return err
+		if err := r.load(loading); err != nil {
+			// Nobody is to wait for a replica that cannot read policies. It does not answer, and begins anew with the lease.
+			return errors.Join(err, r.withdraw(ctx))
 		}
 	}
 	until := began.Add(replicaLapse)
@@ -196,11 +198,19 @@ func (r *Replica) write(ctx context.Context, now time.Time) error {
 func (r *Replica) leave(ctx context.Context) error {
 	time.Sleep(farewell)
 	r.until.Store(nil)
+	if err := r.withdraw(ctx); err != nil {
+		log.FromContext(ctx).Info("the lease of this replica ends by itself", "cause", err.Error())
+	}
+	return nil
+}
+
+// withdraw deletes the lease of a replica that does not answer.
+func (r *Replica) withdraw(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
 	defer cancel()
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: r.namespace, Name: r.name}}
 	if err := r.client.Delete(ctx, lease); client.IgnoreNotFound(err) != nil {
-		log.FromContext(ctx).Info("cannot delete the lease of this replica, it ends by itself", "lease", r.name, "cause", err.Error())
+		return fmt.Errorf("deleting lease %s: %w", r.name, err)
 	}
 	return nil
 }

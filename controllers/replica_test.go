@@ -95,6 +95,10 @@ func TestReplica(t *testing.T) {
 		t.Error("it could not load and is glad")
 	}
 	expect("without policies", false, 1)
+	others := &replicas{client: api, namespace: "kyverno", self: "another", now: c.now}
+	if seen, err := others.read(t.Context()); err != nil || len(seen) != 0 {
+		t.Errorf("others wait for %v, which cannot read policies; %v", seen, err)
+	}
 	m.loading = nil
 	m.mustRenew(t)
 	expect("with policies", true, 2)

@@ -32,10 +32,10 @@ func applyFlagSet(f *applyFlags) *pflag.FlagSet {
 	fs.SortFlags = false
 	fs.Usage = func() {}
 	fs.StringSliceVarP(&f.resources, "resource", "r", nil, "`file` or directory with the resources to judge; may be repeated")
-	fs.StringSliceVar(&f.resources, "resources", nil, "the same as --resource")
+	fs.StringSliceVar(&f.resources, "resources", nil, "`file` or directory: the same as --resource")
 	fs.StringSliceVarP(&f.exceptions, "exception", "e", nil, "`file` or directory with PolicyExceptions; may be repeated")
 	fs.StringVarP(&f.userInfo, "userinfo", "u", "", "`file` with a UserInfo: who is taken to make the request")
-	fs.StringVarP(&f.namespace, "namespace", "n", "", "`name` of the namespace of resources that name none (default \"default\"), and with --cluster of those that are judged (default: all)")
+	fs.StringVarP(&f.namespace, "namespace", "n", "", "`name` of the namespace of resources and Policies that name none (default \"default\"), and with --cluster of those that are judged (default: all)")
 	fs.StringVarP(&f.results, "output", "o", "", "`file` or existing directory for the resources as they would be stored")
 	fs.BoolVarP(&f.policyReport, "policy-report", "p", false, "print a report instead of the list of failures")
 	fs.StringVar(&f.output, "output-format", "yaml", "`format` of the report: yaml or json")
@@ -79,6 +79,8 @@ func parseApply(args []string) (*applyFlags, error) {
 		return nil, errors.New("standard input (-) can be read once only: as policies, resources or exceptions")
 	case f.output != "yaml" && f.output != outputJSON:
 		return nil, fmt.Errorf("--output-format %.40q: yaml or json is expected", f.output)
+	case f.warnExitCode < 0 || f.warnExitCode > 255:
+		return nil, fmt.Errorf("--warn-exit-code %d: a number from 0 to 255 is expected", f.warnExitCode)
 	case f.timeout <= 0:
 		return nil, fmt.Errorf("--timeout %s: a positive duration is expected", f.timeout)
 	}

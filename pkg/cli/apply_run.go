@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
+	corev1 "k8s.io/api/core/v1"
 	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
@@ -179,10 +181,13 @@ func patched(object map[string]any, patches []engine.Patch) (map[string]any, err
 	return out, kjson.UnmarshalCaseSensitivePreserveInts(after, &out)
 }
 
-// Labels gives the labels of a namespace, as the values say or as it is among the resources or in the cluster.
+// Labels gives the labels of a namespace, as the values say or as it is among the resources or in the cluster. An API server
+// gives every namespace its name as a label.
 func (a *applied) Labels(ctx context.Context, name string) (map[string]string, error) {
 	if a.values != nil {
 		if labels, ok := a.values.namespaces[name]; ok {
+			labels = maps.Clone(labels)
+			labels[corev1.LabelMetadataName] = name
 			return labels, nil
 		}
 	}
@@ -192,6 +197,7 @@ func (a *applied) Labels(ctx context.Context, name string) (map[string]string, e
 			for k := range r.kind.Labels {
 				labels[k] = r.kind.Labels.Get(k)
 			}
+			labels[corev1.LabelMetadataName] = name
 			return labels, nil
 		}
 	}
@@ -206,7 +212,7 @@ func (a *applied) readPolicies(stdin io.Reader, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	l := &loaded{admitting: true}
+	l := &loaded{admitting: true, namespace: a.flags.namespace}
 	err = a.each(a.flags.paths, stdin, stderr, func(where string, raw []byte) error {
 		if err := l.document(where, raw, schema); err != nil {
 			a.invalid = append(a.invalid, err.Error())

@@ -122,3 +122,36 @@ func TestUnread(t *testing.T) {
 		})
 	}
 }
+
+// TestNamespaces judges resources by what an API server would know of their namespace: its name as a label, and that Policies
+// without one of their own are in that of --namespace, as the resources are.
+func TestNamespaces(t *testing.T) {
+	t.Parallel()
+	mirrors := t.TempDir()
+	stocked(t, "acme/unsigned").WriteHostsToml(mirrors, "ghcr.io")
+	cluster := policyOf(t, "signed", "Enforce", trustFile("trust/cosign.pub"), "background: false")
+	selecting := strings.Replace(cluster, "kinds: [Pod]", "kinds: [Pod], namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: prod}}", 1)
+	local := strings.Replace(cluster, "ClusterPolicy", "Policy", 1)
+	pod := podOf("bad", unsigned)
+	const labels = "apiVersion: cli.kyverno.io/v1alpha1\nkind: Values\nnamespaceSelector: [{name: prod, labels: {a: b}}]\n"
+	for name, c := range map[string]struct {
+		policy, resources string
+		args              []string
+		want              string
+	}{
+		"a namespace":           {selecting, pod + "---\napiVersion: v1\nkind: Namespace\nmetadata: {name: prod, labels: {a: b}}\n", []string{"-n", "prod"}, "fail: 2, warn: 0, error: 0"},
+		"of values":             {selecting, pod, []string{"-n", "prod", "-f", file(t, "v.yaml", labels)}, "fail: 2, warn: 0, error: 0"},
+		"one that is not known": {selecting, pod, []string{"-n", "prod"}, "fail: 0, warn: 0, error: "},
+		"a Policy":              {local, pod, []string{"-n", "prod"}, "fail: 2, warn: 0, error: 0"},
+		"a Policy by default":   {local, pod, nil, "fail: 2, warn: 0, error: 0"},
+		"a Policy elsewhere":    {strings.Replace(local, "{name: signed}", "{name: signed, namespace: other}", 1), pod, []string{"-n", "prod"}, "fail: 0, warn: 0, error: 0"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := call(t, append([]string{"apply", file(t, "p.yaml", c.policy), "-r", file(t, "r.yaml", c.resources), "--registry-config-dir", mirrors}, c.args...)...)
+			if !strings.Contains(got.stdout, c.want) {
+				t.Errorf("exit %d\n%s%s", got.exit, got.stdout, got.stderr)
+			}
+		})
+	}
+}

@@ -58,8 +58,8 @@ func flagSet(name string, f *flags) *pflag.FlagSet {
 	fs := pflag.NewFlagSet("signet "+name, pflag.ContinueOnError)
 	fs.SortFlags = false
 	fs.Usage = func() {}
-	fs.StringArrayVar(&f.policies, "policy", nil, "`file` with ClusterPolicy and Policy documents, whose verifyImages rules judge a Pod with the image; may be repeated")
-	fs.StringVarP(&f.namespace, "namespace", "n", "", "namespace of that Pod (default: the one of the Policy documents, else \"default\")")
+	fs.StringArrayVar(&f.policies, "policy", nil, "`file`, or - for standard input, with ClusterPolicy and Policy documents, whose verifyImages rules judge a Pod with the image; may be repeated")
+	fs.StringVarP(&f.namespace, "namespace", "n", "", "`name` of the namespace of that Pod (default: the one of the Policy documents, else \"default\")")
 	fs.StringVar(&f.key, "key", "", "public `key`: a file, the PEM text, or the URI of a key in AWS KMS, Azure Key Vault, Google Cloud KMS or Vault")
 	fs.StringVar(&f.certificate, "certificate", "", "`certificate` of the signer, or with --type notary one of the signer's chain: a file, or the PEM text")
 	fs.StringVar(&f.certificateChain, "certificate-chain", "", "`chain` of the signer's certificate, root last: a file, or the PEM text")
@@ -116,6 +116,9 @@ func parseFlags(name string, args []string) (*flags, error) {
 	}
 	if f.output != outputText && f.output != outputJSON {
 		return nil, fmt.Errorf("--output %.40q: text or json is expected", f.output)
+	}
+	if inputs(f.policies, f.resources) > 1 {
+		return nil, errors.New("standard input (-) can be read once only: as policies or as resources")
 	}
 	if f.timeout <= 0 {
 		return nil, fmt.Errorf("--timeout %s: a positive duration is expected", f.timeout)

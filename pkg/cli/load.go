@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,6 +24,8 @@ type loaded struct {
 	// admitting refuses what an API server would not store, such as rules of other kinds; otherwise they are left out with
 	// a warning.
 	admitting bool
+	// namespace is that of Policies that name none; empty for the default one.
+	namespace string
 }
 
 // load reads the policies of the files, or makes the one that the flags stand for. No policy at all is fine for explain.
@@ -99,7 +102,7 @@ func (l *loaded) document(where string, raw []byte, schema *defaults) error {
 		return l.cluster(cluster, where)
 	}
 	if namespaced.Namespace == "" {
-		namespaced.Namespace = defaultNamespace
+		namespaced.Namespace = cmp.Or(l.namespace, defaultNamespace)
 	}
 	compiled, errs := policy.CompileNamespaced(namespaced, compileOptions)
 	warnings, refused := policy.AdmitNamespaced(namespaced, policy.Options{CommonPaths: true})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -289,14 +290,9 @@ func difference(want, got any, at string) string {
 		if !ok {
 			break
 		}
-		names := map[string]bool{}
-		for name := range w {
-			names[name] = true
-		}
-		for name := range g {
-			names[name] = true
-		}
-		for _, name := range sorted(names) {
+		names := slices.AppendSeq(slices.Collect(maps.Keys(w)), maps.Keys(g))
+		slices.Sort(names)
+		for _, name := range slices.Compact(names) {
 			left, inWant := w[name]
 			right, inGot := g[name]
 			here := at + "/" + name
@@ -327,13 +323,4 @@ func difference(want, got any, at string) string {
 		return "/"
 	}
 	return at
-}
-
-func sorted(m map[string]bool) []string {
-	names := make([]string, 0, len(m))
-	for n := range m {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	return names
 }

@@ -137,7 +137,7 @@ func (s *valuesSpec) compile(prefix string) (*values, error) {
 	v := &values{namespaces: map[string]map[string]string{}, subresources: map[string]subresource{}}
 	var errs []error
 	read := func(where string, m map[string]any, rule bool) []*assignment {
-		list, err := assignments(prefix+where, m, rule)
+		list, err := assignments(prefix+where+".", m, rule)
 		errs = append(errs, err)
 		return list
 	}
@@ -187,12 +187,12 @@ func (s *valuesSpec) compile(prefix string) (*values, error) {
 
 func gvk(group, version, kind string) string { return group + "/" + version + "/" + kind }
 
-// assignments reads the values of one place.
-func assignments(where string, m map[string]any, rule bool) ([]*assignment, error) {
+// assignments reads the values of one place. Prefix is what stands before their names in messages.
+func assignments(prefix string, m map[string]any, rule bool) ([]*assignment, error) {
 	var list []*assignment
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(m)) {
-		a := &assignment{where: where + "." + name, value: m[name]}
+		a := &assignment{where: prefix + name, value: m[name]}
 		var err error
 		if a.path, err = valuePath(name); err == nil {
 			err = settable(a, rule)
@@ -324,6 +324,6 @@ func readSet(list []string) (*values, error) {
 	}
 	v := &values{}
 	var err error
-	v.global, err = assignments("--set", m, false)
+	v.global, err = assignments("--set ", m, false)
 	return v, err
 }

@@ -74,14 +74,13 @@ func TestMirrorNames(t *testing.T) {
 			s.PushImage("acme/app", "v1", nil)
 			s.PushImage("library/nginx", "v1", nil)
 			dir := hosts(t, map[string]string{tc.dir: `[host."` + s.URL() + `"]`})
-			ref := parse(t, "nginx:v1")
-			if tc.ref != "" {
-				ref = parse(t, tc.ref)
-			} else {
-				var err error
-				if ref, err = image.Parse("nginx:v1", image.Options{KeepShort: true}); err != nil {
-					t.Fatal(err)
-				}
+			text := tc.ref
+			if text == "" {
+				text = "nginx:v1"
+			}
+			ref, err := image.Parse(text, image.Options{KeepShort: tc.ref == ""})
+			if err != nil {
+				t.Fatal(err)
 			}
 			p, err := newClient(t, registry.Options{ConfigDir: dir}).Resolve(context.Background(), ref)
 			if err != nil {

@@ -34,13 +34,13 @@ stop: ## End what `make run` started (2 s)
 build: ## bin/signet, one static binary (2 min cold, seconds after)
 	@$(BUILD) -o bin/signet .
 
-test: tools ## Everything: formatting, vet, generated files, unit and integration tests (5 min; the first time 35 min)
+test: tools ## Everything: formatting, vet, generated files, unit and integration tests (12 min; the first time 45 min)
 	@echo "== formatting and vet (1 min when nothing is cached)"
 	@hack/verify-format.sh
 	@go vet ./...
 	@echo "== generated files"
 	@hack/verify-generated.sh
-	@echo "== unit and integration tests, with a real API server$(if $(RACE), and the race detector,; no C compiler here: WITHOUT the race detector) (4 min; 12 when nothing is cached)"
+	@echo "== unit and integration tests, with a real API server$(if $(RACE), and the race detector,; no C compiler here: WITHOUT the race detector) (11 min; 20 when nothing is cached)"
 	@go test $(RACE) -timeout 30m ./...
 
 generate: ## Rewrite deepcopy code, CRDs and roles from the Go sources (20 s)

@@ -156,17 +156,24 @@ func (p path) asks(about *policy.Policy) bool {
 	return p.snapshot.AsksFor(about, p.req.FailurePolicy, p.now)
 }
 
-// ErrNotReady says that the policies have not been read yet, or not since others may have relied on newer ones.
+// ErrNotReady says that the policies have not been read yet.
 var ErrNotReady = errors.New("the policies have not been read yet")
+
+// ErrLapsed says that others may rely on policies that are newer than those that were read.
+var ErrLapsed = errors.New("this replica of Signet could not renew its Lease in time, so that its policies may be old; its log says why")
 
 // margin is what is left to the API server of its own timeout, so that Signet's verdict arrives before it gives up.
 const margin = 500 * time.Millisecond
 
-// Review judges a request. It returns ErrNotReady while there is no snapshot to rely on; every other trouble is in the decision.
+// Review judges a request. It returns ErrNotReady while there is no snapshot, and ErrLapsed while there is none to rely on; every
+// other trouble is in the decision.
 func (e *Engine) Review(ctx context.Context, req *Request) (*Decision, error) {
 	snapshot := e.opts.Store.Snapshot()
-	if snapshot == nil || e.opts.Current != nil && !e.opts.Current() {
+	switch {
+	case snapshot == nil:
 		return nil, ErrNotReady
+	case e.opts.Current != nil && !e.opts.Current():
+		return nil, ErrLapsed
 	}
 	start := time.Now()
 	in := plan.Input{Attributes: &req.Attributes, Object: req.Object, Images: e.parser(), Own: req.Policy}

@@ -71,7 +71,7 @@ func TestA55NotCurrent(t *testing.T) {
 	current := false
 	f := newFixture(t, engine.Options{Current: func() bool { return current }}, clusterPolicy("a", "", by("ghcr.io/*", "Enforce", "", "$cosign")))
 	f.push("ghcr.io/unsigned:1")
-	if _, err := f.Review(t.Context(), pod(engine.Validating, "ghcr.io/unsigned:1")); err != engine.ErrNotReady { //nolint:errorlint // it is returned as it is
+	if _, err := f.Review(t.Context(), pod(engine.Validating, "ghcr.io/unsigned:1")); err != engine.ErrLapsed { //nolint:errorlint // it is returned as it is
 		t.Errorf("got %v", err)
 	}
 	current = true

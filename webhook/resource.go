@@ -58,13 +58,13 @@ func (h *Resources) ReviewOf(phase engine.Phase, failure policy.FailurePolicy, o
 		}
 		in, err := request(req, phase, failure, timeout)
 		if err != nil {
-			return undecided(ignore, err.Error())
+			return notJudged(ctx, req, ignore, err)
 		}
 		in.Policy = only
 		in.OldUnasked = h.Settings != nil && in.Old != nil && !h.Settings.Current().Asks(in.Old)
 		decision, err := h.Engine.Review(ctx, in)
 		if err != nil {
-			return undecided(ignore, err.Error())
+			return notJudged(ctx, req, ignore, err)
 		}
 		reviewed := &Reviewed{Admission: req, Request: in, Decision: decision, UID: uid(in.Object), Duration: time.Since(start)}
 		logDecision(logr.FromContextOrDiscard(ctx), reviewed)
@@ -128,6 +128,13 @@ func respond(d *engine.Decision) *admissionv1.AdmissionResponse {
 		resp.Patch, resp.PatchType = patch, &kind
 	}
 	return resp
+}
+
+// notJudged answers a request that could not be judged, and logs it: of one that is admitted nothing else tells.
+func notJudged(ctx context.Context, req *admissionv1.AdmissionRequest, ignore bool, cause error) *admissionv1.AdmissionResponse {
+	logr.FromContextOrDiscard(ctx).Info("request not judged", "uid", req.UID, "operation", req.Operation, "kind", req.Kind.Kind,
+		"namespace", req.Namespace, "name", req.Name, "cause", cause.Error(), "blocked", !ignore)
+	return undecided(ignore, cause.Error())
 }
 
 // request reads an admission request into the engine's form.

@@ -245,6 +245,50 @@ func TestControllers(t *testing.T) {
 		return ""
 	})
 
+	t.Run("settings that the API server refuses, there before any policy", func(t *testing.T) {
+		const configMap = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: kyverno, namespace: kyverno}\ndata:\n"
+		note := func(value string) {
+			t.Helper()
+			await(t, "the ConfigMap to be followed", func() string {
+				var c admissionregistrationv1.ValidatingWebhookConfiguration
+				if err := f.admin.Get(ctx, client.ObjectKey{Name: controllers.PolicyValidating}, &c); err != nil {
+					return err.Error()
+				}
+				if got := c.Annotations["example.test/seen"]; got != value {
+					return "the note is " + got
+				}
+				return ""
+			})
+		}
+		const broken = `  matchConditions: '[{"name": "broken", "expression": "object.metadata.name ==="}]'` + "\n" + `  webhookLabels: '{"a": "not a value"}'` + "\n"
+		f.apply(t, configMap+broken+`  webhookAnnotations: '{"example.test/seen": "broken"}'`)
+		note("broken")
+		f.apply(t, strings.Replace(signedImages, "signed-images", "conditions", 1))
+		f.awaitReady(t, "conditions", metav1.ConditionTrue)
+		if c := f.mutating(t); len(c.Webhooks) != 1 || len(c.Webhooks[0].MatchConditions) > 0 {
+			t.Errorf("got %+v", c.Webhooks)
+		}
+
+		f.apply(t, configMap+`  matchConditions: '[{"name": "fine", "expression": "object.metadata.name != \"a\""}]'`+"\n"+`  webhookAnnotations: '{"example.test/seen": "fine"}'`)
+		note("fine")
+		f.apply(t, configMap+broken+`  webhookAnnotations: '{"example.test/seen": "again"}'`)
+		note("again")
+		if c := f.mutating(t); len(c.Webhooks) != 1 || len(c.Webhooks[0].MatchConditions) != 1 || c.Webhooks[0].MatchConditions[0].Name != "fine" {
+			t.Errorf("what was accepted does not hold: %+v", c.Webhooks)
+		}
+		f.apply(t, configMap+`  webhookAnnotations: '{"example.test/seen": "none"}'`)
+		note("none")
+		if err := f.admin.Delete(ctx, f.policy(t, "conditions")); err != nil {
+			t.Fatal(err)
+		}
+		await(t, "out of force", func() string {
+			if f.store.Get(policy.Key{Name: "conditions"}) != nil {
+				return "still in force"
+			}
+			return ""
+		})
+	})
+
 	t.Run("a policy becomes ready once its webhooks are registered", func(t *testing.T) {
 		f.apply(t, signedImages)
 		p := f.awaitReady(t, "signed-images", metav1.ConditionTrue)
@@ -296,7 +340,7 @@ func TestControllers(t *testing.T) {
 		before := f.mutating(t)
 		// A note of somebody else makes the controller look, and stays.
 		changed := before.DeepCopy()
-		changed.Annotations = map[string]string{"example.test/note": "kept"}
+		metav1.SetMetaDataAnnotation(&changed.ObjectMeta, "example.test/note", "kept")
 		if err := f.admin.Update(ctx, changed); err != nil {
 			t.Fatal(err)
 		}

@@ -219,6 +219,9 @@ func TestReadSettings(t *testing.T) {
 			want: webhookSettings{namespaceSelector: base.namespaceSelector, objectSelector: base.objectSelector,
 				annotations: map[string]string{"admissions.enforcer/disabled": "true"}, labels: map[string]string{"a": "b"}},
 		},
+		"annotations and labels that the API server does not store": {
+			data: map[string]string{"webhookAnnotations": `{"not a key":"true"}`, "webhookLabels": `{"a":"not a value"}`}, want: base, errs: 2,
+		},
 		"conditions": {
 			data: map[string]string{"matchConditions": `[{"name":"a","expression":"true"}]`},
 			want: webhookSettings{namespaceSelector: base.namespaceSelector, objectSelector: base.objectSelector,

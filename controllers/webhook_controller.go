@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -124,6 +124,10 @@ func (c *webhookController) round(ctx context.Context, policies []*policy.Policy
 	if err != nil {
 		return reconcile.Result{}, err
 	}
+	refused, err := c.judge(ctx, &settings)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
 	owner, err := findOwner(ctx, c.client)
 	if err != nil {
 		return reconcile.Result{}, err
@@ -174,9 +178,8 @@ func (c *webhookController) round(ctx context.Context, policies []*policy.Policy
 	if err := r.checkConditions(ctx, c.conditions); err != nil {
 		return reconcile.Result{}, err
 	}
-	refused, err := c.write(ctx, w, b, &r)
 	c.tell(ctx, slices.Concat(notes, refused, r.notes()))
-	if err != nil {
+	if err := c.write(ctx, w, b, &r); err != nil {
 		return reconcile.Result{}, err
 	}
 	c.coverage.succeeded(policies, r.problems)
@@ -186,33 +189,39 @@ func (c *webhookController) round(ctx context.Context, policies []*policy.Policy
 	return reconcile.Result{RequeueAfter: idleInterval}, nil
 }
 
-// write writes the webhooks of resources. Conditions of the ConfigMap that the API server refuses are replaced by those that it
-// accepted last, since policies are not to wait for somebody who repairs them; that is said in notes.
-func (c *webhookController) write(ctx context.Context, w *writer, b *builder, r *registrations) (notes []string, err error) {
+// write writes the webhooks of resources.
+func (c *webhookController) write(ctx context.Context, w *writer, b *builder, r *registrations) error {
 	keep := &keeper{waiting: c.waiting, endpoint: &b.endpoint}
-	both := func() error {
-		mutating := b.allMutating(r)
-		err := w.merging(ctx, ResourceMutating, func(stored []admissionregistrationv1.MutatingWebhook) []admissionregistrationv1.MutatingWebhook {
-			return keepMutating(keep, mutating, stored)
-		})
-		if err != nil {
-			return err
-		}
-		validating := b.allValidating(r)
-		return w.mergingValidating(ctx, ResourceValidating, func(stored []admissionregistrationv1.ValidatingWebhook) []admissionregistrationv1.ValidatingWebhook {
-			return keepValidating(keep, validating, stored)
-		})
+	mutating := b.allMutating(r)
+	err := w.merging(ctx, ResourceMutating, func(stored []admissionregistrationv1.MutatingWebhook) []admissionregistrationv1.MutatingWebhook {
+		return keepMutating(keep, mutating, stored)
+	})
+	if err != nil {
+		return err
 	}
-	err = both()
-	if apierrors.IsInvalid(err) && !apiequality.Semantic.DeepEqual(b.settings.matchConditions, c.accepted) {
-		notes = append(notes, "the API server refuses the ConfigMap's matchConditions, those before hold: "+err.Error())
-		b.settings.matchConditions = c.accepted
-		err = both()
+	validating := b.allValidating(r)
+	return w.mergingValidating(ctx, ResourceValidating, func(stored []admissionregistrationv1.ValidatingWebhook) []admissionregistrationv1.ValidatingWebhook {
+		return keepValidating(keep, validating, stored)
+	})
+}
+
+// judge asks the API server about the conditions of the ConfigMap. Those that it refuses are replaced by those that it accepted
+// last, since policies are not to wait for somebody who repairs them; that is said in notes. It is asked even when no webhook
+// would hold them now: the next policy brings one.
+func (c *webhookController) judge(ctx context.Context, s *webhookSettings) (notes []string, err error) {
+	if apiequality.Semantic.DeepEqual(s.matchConditions, c.accepted) {
+		return nil, nil
 	}
-	if err == nil {
-		c.accepted = b.settings.matchConditions
+	errs, err := c.conditions.check(ctx, s.matchConditions)
+	if err != nil {
+		return nil, fmt.Errorf("checking the ConfigMap's matchConditions: %w", err)
 	}
-	return notes, err
+	if len(errs) > 0 {
+		s.matchConditions = c.accepted
+		return []string{"the API server refuses the ConfigMap's matchConditions, those before hold: " + strings.ReplaceAll(errs.ToAggregate().Error(), conditionsPath().String(), "matchConditions")}, nil
+	}
+	c.accepted = s.matchConditions
+	return nil, nil
 }
 
 // settings reads the ConfigMap, and says in notes what of it is not understood.

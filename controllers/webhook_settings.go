@@ -6,7 +6,10 @@ import (
 	"strings"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	metav1validation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/yaml"
 
 	"github.com/signet-policy/signet/pkg/settings"
@@ -71,9 +74,7 @@ func readSettings(data map[string]string, systemNamespace string, before *webhoo
 		out.matchConditions, err = settings.ReadConditions(text)
 		return err
 	}, func() { out.matchConditions = before.matchConditions })
-	for key, target := range map[string][2]*map[string]string{
-		"webhookAnnotations": {&out.annotations, &before.annotations}, "webhookLabels": {&out.labels, &before.labels},
-	} {
+	marks := func(key string, target, kept *map[string]string, objections func(map[string]string, *field.Path) field.ErrorList) {
 		read(key, func(text string) error {
 			m := map[string]string{}
 			raw, err := yaml.YAMLToJSONStrict([]byte(text))
@@ -83,10 +84,16 @@ func readSettings(data map[string]string, systemNamespace string, before *webhoo
 			if err := yaml.UnmarshalStrict(raw, &m); err != nil {
 				return err
 			}
-			*target[0] = m
+			// What the API server would not store keeps every webhook from being written.
+			if errs := objections(m, field.NewPath(key)); len(errs) > 0 {
+				return errs.ToAggregate()
+			}
+			*target = m
 			return nil
-		}, func() { *target[0] = *target[1] })
+		}, func() { *target = *kept })
 	}
+	marks("webhookAnnotations", &out.annotations, &before.annotations, apivalidation.ValidateAnnotations)
+	marks("webhookLabels", &out.labels, &before.labels, metav1validation.ValidateLabels)
 	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return out, errs
 }

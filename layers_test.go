@@ -13,7 +13,7 @@ import (
 const module = "github.com/signet-policy/signet/"
 
 // leaves may be imported by every package.
-var leaves = []string{"pkg/reason", "pkg/wildcard", "pkg/budget"}
+var leaves = []string{"pkg/reason", "pkg/wildcard", "pkg/budget", "pkg/untrusted"}
 
 // layers are the imports that each package may have among ours, beside the leaves. "concrete" packages may import all.
 var layers = map[string][]string{
@@ -27,6 +27,7 @@ var layers = map[string][]string{
 	"pkg/reason":          nil,
 	"pkg/wildcard":        nil,
 	"pkg/budget":          nil,
+	"pkg/untrusted":       nil,
 	"pkg/egress":          nil,
 	"pkg/image":           nil,
 	"pkg/match":           nil,

@@ -11,6 +11,8 @@ import (
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/signet-policy/signet/pkg/untrusted"
 )
 
 // longest is how much of one text is printed, in characters.
@@ -18,21 +20,7 @@ const longest = 2000
 
 // clean makes one line that is safe for a terminal of a text that a stranger may have chosen: control characters, line
 // breaks and what changes the direction of writing become U+FFFD.
-func clean(s string) string {
-	n := 0
-	return strings.Map(func(r rune) rune {
-		n++
-		switch {
-		case n > longest:
-			return -1
-		case n == longest:
-			return '…'
-		case !unicode.IsPrint(r):
-			return unicode.ReplacementChar
-		}
-		return r
-	}, s)
-}
+func clean(s string) string { return untrusted.Text(s, longest, unicode.ReplacementChar) }
 
 // oneLine makes one line of a text that has several of our own.
 func oneLine(s string) string { return clean(strings.ReplaceAll(s, "\n", " ")) }

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/google/go-containerregistry/pkg/v1/types"
+
+	"github.com/signet-policy/signet/pkg/untrusted"
 )
 
 const (
@@ -19,7 +21,6 @@ const (
 
 var (
 	errNotJSON   = errors.New("the answer is not a JSON document")
-	errTooDeep   = errors.New("the document is nested too deeply")
 	errTwice     = errors.New("the document names one of its fields twice")
 	errBothKinds = errors.New("the document is both a manifest and an index, or neither")
 	errMediaType = errors.New("the document's media type disagrees with its content or is not known")
@@ -87,7 +88,7 @@ func (e *entries) UnmarshalJSON(b []byte) error {
 // parseDocument reads a manifest or an index that says one thing to every reader: unique fields, one shape, and media
 // types that agree with it. The errors hold nothing of the body.
 func parseDocument(body []byte, contentType string, depth int) (*document, error) {
-	if err := checkDepth(body, depth); err != nil {
+	if err := untrusted.CheckDepth(body, depth); err != nil {
 		return nil, err
 	}
 	fields, err := fieldNames(body)
@@ -179,25 +180,4 @@ func fieldNames(body []byte) (map[string]bool, error) {
 		}
 	}
 	return names, nil
-}
-
-// checkDepth counts brackets outside of texts, before a parser sees them.
-func checkDepth(body []byte, limit int) error {
-	depth, text := 0, false
-	for i := 0; i < len(body); i++ {
-		switch c := body[i]; {
-		case text && c == '\\':
-			i++
-		case c == '"':
-			text = !text
-		case text:
-		case c == '{', c == '[':
-			if depth++; depth > limit {
-				return errTooDeep
-			}
-		case c == '}', c == ']':
-			depth--
-		}
-	}
-	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"github.com/signet-policy/signet/pkg/reason"
+	"github.com/signet-policy/signet/pkg/untrusted"
 	"github.com/signet-policy/signet/pkg/wildcard"
 )
 
@@ -233,19 +234,4 @@ func (id *Identity) wrongSubject(c *Certified) string {
 }
 
 // clean is text of a certificate for people: an unknown signer may have chosen it.
-func clean(s string) string {
-	const limit = 512
-	n := 0
-	return strings.Map(func(r rune) rune {
-		n++
-		switch {
-		case n > limit:
-			return -1
-		case n == limit:
-			return '…'
-		case !unicode.IsPrint(r):
-			return ' '
-		}
-		return r
-	}, s)
-}
+func clean(s string) string { return untrusted.Text(s, 512, ' ') }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/reason"
+	"github.com/signet-policy/signet/pkg/untrusted"
 	"github.com/signet-policy/signet/pkg/verify"
 )
 
@@ -71,7 +72,7 @@ func (v *Verifier) attestation(ctx context.Context, a *attestation, store []*x50
 
 // statement reads the artifact as a statement: its only layer is a JSON object, the predicate.
 func (a *attestation) statement() (*verify.Statement, error) {
-	if err := checkDepth(a.predicate); err != nil {
+	if err := untrusted.CheckDepth(a.predicate, maxDepth); err != nil {
 		return nil, err
 	}
 	var fields map[string]json.RawMessage

@@ -11,6 +11,7 @@ import (
 
 	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/reason"
+	"github.com/signet-policy/signet/pkg/untrusted"
 	"github.com/signet-policy/signet/pkg/verify"
 )
 
@@ -57,7 +58,7 @@ func carried(mediaType string, payload []byte) ([]*x509.Certificate, error) {
 }
 
 func carriedJWS(payload []byte) ([][]byte, error) {
-	if err := checkDepth(payload); err != nil {
+	if err := untrusted.CheckDepth(payload, maxDepth); err != nil {
 		return nil, err
 	}
 	var doc struct {

@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"unicode"
 
 	"github.com/notaryproject/notation-core-go/signature"
 	"github.com/notaryproject/notation-core-go/signature/cose"
@@ -17,6 +16,7 @@ import (
 
 	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/reason"
+	"github.com/signet-policy/signet/pkg/untrusted"
 )
 
 const (
@@ -134,7 +134,7 @@ func readTarget(p *signature.Payload) (target image.Descriptor, err error) {
 	if p.ContentType != payloadType {
 		return target, fmt.Errorf("the signed content is of type %.80q", p.ContentType)
 	}
-	if err := checkDepth(p.Content); err != nil {
+	if err := untrusted.CheckDepth(p.Content, maxDepth); err != nil {
 		return target, err
 	}
 	var doc struct {
@@ -154,44 +154,6 @@ func malformed(err error) error {
 	return reason.New(reason.BadSignature, "malformed signature: "+shown(err))
 }
 
-var errTooDeep = errors.New("nested too deeply")
-
-// checkDepth counts brackets outside of texts, before a parser sees them.
-func checkDepth(body []byte) error {
-	depth, text := 0, false
-	for i := 0; i < len(body); i++ {
-		switch c := body[i]; {
-		case text && c == '\\':
-			i++
-		case c == '"':
-			text = !text
-		case text:
-		case c == '{', c == '[':
-			if depth++; depth > maxDepth {
-				return errTooDeep
-			}
-		case c == '}', c == ']':
-			depth--
-		}
-	}
-	return nil
-}
-
 // shown is an error's text for people. Where libraries quote a candidate, an attacker chose the words: they are cut, and
 // only printable characters stay.
-func shown(err error) string {
-	const limit = 200
-	n := 0
-	return strings.Map(func(r rune) rune {
-		n++
-		switch {
-		case n > limit:
-			return -1
-		case n == limit:
-			return '…'
-		case !unicode.IsPrint(r):
-			return ' '
-		}
-		return r
-	}, err.Error())
-}
+func shown(err error) string { return untrusted.Text(err.Error(), 200, ' ') }

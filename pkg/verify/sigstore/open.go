@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"unicode"
 
 	"github.com/secure-systems-lab/go-securesystemslib/dsse"
 	"github.com/sigstore/cosign/v2/pkg/types"
@@ -23,6 +22,7 @@ import (
 
 	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/reason"
+	"github.com/signet-policy/signet/pkg/untrusted"
 	"github.com/signet-policy/signet/pkg/verify"
 )
 
@@ -123,22 +123,7 @@ func open(img image.Pinned, a *image.Artifact) (s *signed, hint string, err erro
 
 // shown is an error's text for people. Where libraries quote a candidate, an attacker chose the words: they are cut, and
 // only printable characters stay.
-func shown(err error) string {
-	const limit = 200
-	n := 0
-	return strings.Map(func(r rune) rune {
-		n++
-		switch {
-		case n > limit:
-			return -1
-		case n == limit:
-			return '…'
-		case !unicode.IsPrint(r):
-			return ' '
-		}
-		return r
-	}, err.Error())
-}
+func shown(err error) string { return untrusted.Text(err.Error(), 200, ' ') }
 
 func tooLarge(what string, limit int) error {
 	return reason.New(reason.LimitReached, fmt.Sprintf("%s is larger than %d bytes", what, limit))

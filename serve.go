@@ -143,6 +143,7 @@ func serve(ctx context.Context, f *serveFlags, log logr.Logger) error {
 	server := newServer(webhook.NewServer(address(f, f.webhookServerPort), certificates.TLSConfig(), ready(set), log.WithName("webhook")),
 		&webhook.Resources{
 			Engine: review, Record: record(recorder, troubles), Settings: live, Roles: roles,
+			Unjudged:   recorder.Unjudged,
 			LetThrough: func(why settings.Reason, kind string) { recorder.LetThrough(string(why), kind) },
 		}, compile, set, f.exceptions(), namespace)
 	for _, r := range append(refreshers, keys, recorder, &report.Pruner{Recorder: recorder}, configMaps, server) {

@@ -1,6 +1,7 @@
 package webhook_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -40,7 +41,10 @@ func TestNotJudged(t *testing.T) {
 			t.Parallel()
 			var lines []string
 			log := funcr.New(func(_, args string) { lines = append(lines, args) }, funcr.Options{})
-			h := &webhook.Resources{Engine: engine.New(tc.options)}
+			var counted []string
+			h := &webhook.Resources{Engine: engine.New(tc.options), Unjudged: func(kind string, allowed bool) {
+				counted = append(counted, fmt.Sprintf("%s %t", kind, allowed))
+			}}
 			req := &admissionv1.AdmissionRequest{UID: "u1", Operation: admissionv1.Create, Kind: metav1.GroupVersionKind{Version: "v1", Kind: "Pod"},
 				Namespace: "team", Name: "app", Object: runtime.RawExtension{Raw: []byte(tc.object)}}
 			resp := h.Review(engine.Mutating, tc.failure)(logr.NewContext(t.Context(), log), req, 0)
@@ -54,6 +58,9 @@ func TestNotJudged(t *testing.T) {
 			blocked := `"blocked"=true`
 			if ignore {
 				blocked = `"blocked"=false`
+			}
+			if want := fmt.Sprintf("Pod %t", ignore); len(counted) != 1 || counted[0] != want {
+				t.Errorf("counted %q, want %q", counted, want)
 			}
 			if len(lines) != 1 || !strings.Contains(lines[0], tc.cause) || !strings.Contains(lines[0], `"namespace"="team" "name"="app"`) || !strings.Contains(lines[0], blocked) {
 				t.Errorf("logged %q", lines)

@@ -38,6 +38,8 @@ type Resources struct {
 	Roles    engine.Roles
 	// LetThrough is told of every request that is. It must not block.
 	LetThrough func(reason settings.Reason, kind string)
+	// Unjudged is told of every request that could not be judged, and whether it was admitted. It must not block.
+	Unjudged func(kind string, allowed bool)
 }
 
 // Review returns the review of one common path.
@@ -58,13 +60,13 @@ func (h *Resources) ReviewOf(phase engine.Phase, failure policy.FailurePolicy, o
 		}
 		in, err := request(req, phase, failure, timeout)
 		if err != nil {
-			return notJudged(ctx, req, ignore, err)
+			return h.notJudged(ctx, req, ignore, err)
 		}
 		in.Policy = only
 		in.OldUnasked = h.Settings != nil && in.Old != nil && !h.Settings.Current().Asks(in.Old)
 		decision, err := h.Engine.Review(ctx, in)
 		if err != nil {
-			return notJudged(ctx, req, ignore, err)
+			return h.notJudged(ctx, req, ignore, err)
 		}
 		reviewed := &Reviewed{Admission: req, Request: in, Decision: decision, UID: uid(in.Object), Duration: time.Since(start)}
 		logDecision(logr.FromContextOrDiscard(ctx), reviewed)
@@ -130,10 +132,13 @@ func respond(d *engine.Decision) *admissionv1.AdmissionResponse {
 	return resp
 }
 
-// notJudged answers a request that could not be judged, and logs it: of one that is admitted nothing else tells.
-func notJudged(ctx context.Context, req *admissionv1.AdmissionRequest, ignore bool, cause error) *admissionv1.AdmissionResponse {
+// notJudged answers a request that could not be judged, logs and counts it: nothing else tells of one that is admitted.
+func (h *Resources) notJudged(ctx context.Context, req *admissionv1.AdmissionRequest, ignore bool, cause error) *admissionv1.AdmissionResponse {
 	logr.FromContextOrDiscard(ctx).Info("request not judged", "uid", req.UID, "operation", req.Operation, "kind", req.Kind.Kind,
 		"namespace", req.Namespace, "name", req.Name, "cause", cause.Error(), "blocked", !ignore)
+	if h.Unjudged != nil {
+		h.Unjudged(req.Kind.Kind, ignore)
+	}
 	return undecided(ignore, cause.Error())
 }
 

@@ -37,6 +37,9 @@ var (
 	letThroughMetric = Metric{"kyverno_admission_requests_filtered_total", "counter",
 		"Webhook calls that were let through unjudged because the ConfigMap says so: by resource_filter, username, group, role or cluster_role.",
 		[]string{"reason", "resource_kind"}}
+	unjudgedMetric = Metric{"kyverno_admission_requests_unjudged_total", "counter",
+		"Webhook calls that could not be judged: policies not read yet, the Lease of the replica lapsed, or an object that is none. The log says why.",
+		[]string{"resource_kind", "request_allowed"}}
 	unreadMetric = Metric{"kyverno_config_unread_keys", "gauge",
 		"Keys of the ConfigMap that cannot be read; what they held before stays in force.", nil}
 	droppedMetric = Metric{"kyverno_events_dropped_total", "counter",
@@ -52,7 +55,7 @@ var (
 
 // Metrics lists what the recorder exports.
 func Metrics() []Metric {
-	return []Metric{resultsMetric, executionMetric, requestsMetric, reviewMetric, letThroughMetric, unreadMetric, droppedMetric, registryMetric, keysMetric, infoMetric}
+	return []Metric{resultsMetric, executionMetric, requestsMetric, reviewMetric, letThroughMetric, unjudgedMetric, unreadMetric, droppedMetric, registryMetric, keysMetric, infoMetric}
 }
 
 // buckets reach from a cached verdict to the longest timeout of a webhook, in seconds.
@@ -65,6 +68,7 @@ type metrics struct {
 	requests  *prometheus.CounterVec
 	review    *prometheus.HistogramVec
 	through   *prometheus.CounterVec
+	unjudged  *prometheus.CounterVec
 	unread    prometheus.Gauge
 	dropped   prometheus.Counter
 	registry  *prometheus.CounterVec
@@ -83,7 +87,7 @@ func newMetrics() *metrics {
 	}
 	return &metrics{
 		results: counter(resultsMetric), execution: histogram(executionMetric), requests: counter(requestsMetric),
-		review: histogram(reviewMetric), through: counter(letThroughMetric),
+		review: histogram(reviewMetric), through: counter(letThroughMetric), unjudged: counter(unjudgedMetric),
 		unread:   prometheus.NewGauge(prometheus.GaugeOpts{Name: unreadMetric.Name, Help: unreadMetric.Help}),
 		registry: counter(registryMetric),
 		keys:     prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: keysMetric.Name, Help: keysMetric.Help}, keysMetric.Labels),
@@ -98,7 +102,7 @@ func (m *metrics) register(to prometheus.Registerer, log logr.Logger) {
 	if to == nil {
 		return
 	}
-	for _, c := range []prometheus.Collector{m.results, m.execution, m.requests, m.review, m.through, m.unread, m.dropped, m.registry, m.keys, m.info} {
+	for _, c := range []prometheus.Collector{m.results, m.execution, m.requests, m.review, m.through, m.unjudged, m.unread, m.dropped, m.registry, m.keys, m.info} {
 		if err := to.Register(c); err != nil {
 			var twice prometheus.AlreadyRegisteredError
 			log.Error(err, "A metric is not exported", "registeredTwice", errors.As(err, &twice))
@@ -137,6 +141,11 @@ func ruleValues(rv *Review, o *ruleOutcome, operation string) []string {
 // LetThrough counts one request that was let through unjudged, and why.
 func (r *Recorder) LetThrough(reason, kind string) {
 	r.metrics.through.WithLabelValues(label(reason), r.metrics.objects.value(kind)).Inc()
+}
+
+// Unjudged counts one request that could not be judged, and how it was answered.
+func (r *Recorder) Unjudged(kind string, allowed bool) {
+	r.metrics.unjudged.WithLabelValues(r.metrics.objects.value(kind), strconv.FormatBool(allowed)).Inc()
 }
 
 // UnreadKeys says how many keys of the ConfigMap cannot be read.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -87,11 +88,13 @@ func count(s *v1.Spec) *v1.RuleCountStatus {
 	var c v1.RuleCountStatus
 	for i := range s.Rules {
 		r := &s.Rules[i]
+		others := r.OtherOperations()
 		for _, x := range []struct {
 			n   *int32
 			set bool
 		}{
-			{&c.Validate, r.Validate != nil}, {&c.Mutate, r.Mutate != nil}, {&c.Generate, r.Generate != nil},
+			{&c.Validate, slices.Contains(others, "validate")}, {&c.Mutate, slices.Contains(others, "mutate")},
+			{&c.Generate, slices.Contains(others, "generate")},
 			{&c.VerifyImages, len(r.VerifyImages) > 0},
 		} {
 			if x.set && *x.n < math.MaxInt32 {

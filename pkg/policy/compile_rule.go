@@ -20,17 +20,13 @@ func (c *compiler) rule(in *v1.Rule, path *field.Path, fallback actions) {
 	case len(in.Name) > maxRuleName:
 		c.errs = append(c.errs, field.TooLong(path.Child("name"), in.Name, maxRuleName))
 	}
-	for _, other := range []struct {
-		name string
-		set  bool
-	}{{"validate", in.Validate != nil}, {"mutate", in.Mutate != nil}, {"generate", in.Generate != nil}} {
-		if other.set {
-			c.others = append(c.others, field.Forbidden(path.Child(other.name),
-				fmt.Sprintf("rule %q: %s is not supported, only verifyImages rules are evaluated", in.Name, other.name)))
-		}
+	others := in.OtherOperations()
+	for _, other := range others {
+		c.others = append(c.others, field.Forbidden(path.Child(other),
+			fmt.Sprintf("rule %q: %s is not supported, only verifyImages rules are evaluated", in.Name, other)))
 	}
 	if len(in.VerifyImages) == 0 {
-		if in.Validate == nil && in.Mutate == nil && in.Generate == nil {
+		if len(others) == 0 {
 			c.errs = append(c.errs, field.Required(path.Child("verifyImages"), "a rule needs an operation"))
 		}
 		if len(in.ImageExtractors) > 0 {

@@ -313,7 +313,7 @@ func TestJudges(t *testing.T) {
 // is in force as one that refuses.
 func TestStored(t *testing.T) {
 	t.Parallel()
-	text := strings.Replace(entries(t, `{imageReferences: ["*"]}`), "  - name: r\n", "  - {name: v, match: {any: [{resources: {kinds: [Pod]}}]}, validate: {}}\n  - name: r\n", 1)
+	text := strings.Replace(entries(t, `{imageReferences: ["*"]}`), "  - name: r\n", "  - {name: v, match: {any: [{resources: {kinds: [Pod]}}]}, validate: {message: m, pattern: {a: b}}}\n  - name: r\n", 1)
 	p := compile(t, text)
 	want := []string{`spec.rules[0].validate: Forbidden: rule "v": validate is not supported, only verifyImages rules are evaluated`}
 	if d := cmp.Diff(want, p.NotEvaluated); d != "" {

@@ -90,16 +90,24 @@ func (r *registrations) bounded() {
 	}
 }
 
+// maxFineName is the longest end of a webhook's name, in bytes: of the 253 that the API server accepts, beginnings and marks
+// take less than the rest. A policy that may be applied stays far below it, one that was stored before may not.
+const maxFineName = 150
+
 // fineNames are the ends of the webhooks' names by policy. "a-b" in namespace "c" and "b" in "c-a" would share one, and the API
-// server refuses a configuration with two webhooks of one name: the later ones get a mark.
+// server refuses a configuration with two webhooks of one name, or with a name that is too long: those get a mark.
 func fineNames(fine []fineRegistration) map[policy.Key]string {
 	taken, out := map[string]bool{}, map[policy.Key]string{}
 	for i := range fine {
 		k := fine[i].policy.Key
+		sum := sha256.Sum256([]byte(k.String()))
+		mark := "-" + hex.EncodeToString(sum[:8])
 		name := k.Webhook("-")
+		if len(name) > maxFineName {
+			name = strings.TrimRight(name[:maxFineName], "-.") + mark
+		}
 		for taken[name] { // more than once for a policy whose name is made to look like such a mark
-			sum := sha256.Sum256([]byte(k.String()))
-			name += "-" + hex.EncodeToString(sum[:8])
+			name += mark
 		}
 		taken[name], out[k] = true, name
 	}

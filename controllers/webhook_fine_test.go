@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	v1 "github.com/signet-policy/signet/api/v1"
@@ -101,6 +102,38 @@ func TestFineNames(t *testing.T) {
 	}
 	if len(names) != len(fine) {
 		t.Errorf("%d names for %d policies: %v", len(names), len(fine), names)
+	}
+}
+
+// VI 1.4(2), 3.2(2): a stored policy with a name or a timeout that would be refused now does not keep the webhooks of all from being written.
+func TestFineOfRefused(t *testing.T) {
+	t.Parallel()
+	b := newBuilder(t, Options{})
+	long := strings.Repeat("a", 251)
+	var policies []*policy.Policy
+	for _, name := range []string{long + ".b", long + "-c", long[:maxFineName-4] + ".d.e.f"} {
+		for _, timeout := range []int32{-5, 0, 31} {
+			p := clusterPolicy(name, "v1/Pod")
+			p.Name = p.Name[:len(p.Name)-1] + string(rune('x'+len(policies)%3))
+			p.Spec.WebhookTimeoutSeconds = &timeout
+			p.Spec.WebhookConfiguration = &v1.WebhookConfiguration{MatchConditions: []admissionregistrationv1.MatchCondition{{Name: "own", Expression: "true"}}}
+			compiled, errs := policy.CompileCluster(p, policy.Options{})
+			if len(errs) != 2 {
+				t.Fatal(errs)
+			}
+			policies = append(policies, compiled)
+		}
+	}
+	r := register(policies, newKinds(t, &apis{lists: standardAPIs()}), b.timeout)
+	names := map[string]bool{}
+	for _, w := range b.allValidating(&r) {
+		names[w.Name] = true
+		if problems := validation.IsFullyQualifiedName(nil, w.Name); len(problems) > 0 || *w.TimeoutSeconds != b.timeout {
+			t.Errorf("%s, %d s: %v", w.Name, *w.TimeoutSeconds, problems)
+		}
+	}
+	if len(names) != len(policies) {
+		t.Errorf("%d names for %d policies", len(names), len(policies))
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 // ReviewException judges a PolicyException that somebody wants to store, by compiling it. With warnings, which says what
 // keeps exceptions of a namespace from having an effect, the author is told.
 func ReviewException(warnings func(namespace string) []string) Review {
-	return func(_ context.Context, req *admissionv1.AdmissionRequest, _ time.Duration) *admissionv1.AdmissionResponse {
+	return unlessLeaving(func(_ context.Context, req *admissionv1.AdmissionRequest, _ time.Duration) *admissionv1.AdmissionResponse {
 		if req.Operation != admissionv1.Create && req.Operation != admissionv1.Update || req.SubResource != "" {
 			return &admissionv1.AdmissionResponse{Allowed: true}
 		}
@@ -28,5 +28,5 @@ func ReviewException(warnings func(namespace string) []string) Review {
 			resp.Warnings = warnings(req.Namespace)
 		}
 		return resp
-	}
+	})
 }

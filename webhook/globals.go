@@ -10,7 +10,11 @@ import (
 )
 
 // ReviewGlobalContext judges a GlobalContextEntry that somebody wants to store, by compiling it. It is a Review.
-func ReviewGlobalContext(_ context.Context, req *admissionv1.AdmissionRequest, _ time.Duration) *admissionv1.AdmissionResponse {
+func ReviewGlobalContext(ctx context.Context, req *admissionv1.AdmissionRequest, timeout time.Duration) *admissionv1.AdmissionResponse {
+	return unlessLeaving(reviewGlobalContext)(ctx, req, timeout)
+}
+
+func reviewGlobalContext(_ context.Context, req *admissionv1.AdmissionRequest, _ time.Duration) *admissionv1.AdmissionResponse {
 	if req.Operation != admissionv1.Create && req.Operation != admissionv1.Update || req.SubResource != "" {
 		return &admissionv1.AdmissionResponse{Allowed: true}
 	}

@@ -24,7 +24,7 @@ type MatchConditions func(context.Context, []admissionregistrationv1.MatchCondit
 // asked. What more has to say are further warnings.
 func ReviewPolicy(opts policy.Options, unserved func(context.Context, []match.Kind) []string, conditions MatchConditions,
 	more ...func(*policy.Policy) []string) Review {
-	return func(ctx context.Context, req *admissionv1.AdmissionRequest, _ time.Duration) *admissionv1.AdmissionResponse {
+	return unlessLeaving(func(ctx context.Context, req *admissionv1.AdmissionRequest, _ time.Duration) *admissionv1.AdmissionResponse {
 		if req.Operation != admissionv1.Create && req.Operation != admissionv1.Update || req.SubResource != "" {
 			return &admissionv1.AdmissionResponse{Allowed: true}
 		}
@@ -55,7 +55,7 @@ func ReviewPolicy(opts policy.Options, unserved func(context.Context, []match.Ki
 			}
 		}
 		return &admissionv1.AdmissionResponse{Allowed: true, Warnings: warnings}
-	}
+	})
 }
 
 func kindsOf(p *policy.Policy) []match.Kind {

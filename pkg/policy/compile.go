@@ -221,10 +221,12 @@ func (c *compiler) webhook(spec *field.Path) {
 		c.out.FailurePolicy = Fail
 		c.errs = append(c.errs, field.NotSupported(spec.Child("failurePolicy"), policy, []v1.FailurePolicy{v1.Ignore, v1.Fail}))
 	}
-	if timeout != nil {
-		if *timeout < minTimeout || *timeout > maxTimeout {
-			c.errs = append(c.errs, field.Invalid(at, *timeout, "must be between 1 and 30 seconds"))
-		}
+	switch {
+	case timeout == nil:
+	case *timeout < minTimeout || *timeout > maxTimeout:
+		// The webhooks of a stored policy keep the default: the API server would refuse those of everybody for this one.
+		c.errs = append(c.errs, field.Invalid(at, *timeout, "must be between 1 and 30 seconds"))
+	default:
 		c.out.TimeoutSeconds = *timeout
 	}
 }

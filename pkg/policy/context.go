@@ -101,7 +101,7 @@ func (c *compiler) contextEntry(in *v1.ContextEntry, rule string, known map[stri
 	case in.Name == "":
 		c.errs = append(c.errs, field.Required(path.Child("name"), "a context entry needs a name"))
 	case !contextName.MatchString(in.Name):
-		c.errs = append(c.errs, field.Invalid(path.Child("name"), clip(in.Name), "variables could not read it: letters, digits and underscores are expected"))
+		c.errs = append(c.errs, field.Invalid(path.Child("name"), clip(in.Name), "variables could not read it: letters, digits, underscores and dashes are expected"))
 	case builtin()[in.Name]:
 		c.errs = append(c.errs, field.Invalid(path.Child("name"), in.Name, "the name is taken by what every rule can read"))
 	}

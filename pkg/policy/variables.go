@@ -14,8 +14,9 @@ import (
 )
 
 var (
-	// contextName is a name that an expression reads without quotation marks, as everybody writes it.
-	contextName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,62}$`)
+	// contextName is a name that an expression reads as it is or, with a dash in it, in quotation marks. One with a dot would
+	// be taken for a path.
+	contextName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_-]{0,62}$`)
 	// headerName is the name of an HTTP header.
 	headerName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$")
 )

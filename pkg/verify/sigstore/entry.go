@@ -2,8 +2,10 @@ package sigstore
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -13,7 +15,7 @@ import (
 	protorekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
 )
 
-// checkEntry refuses log entries that are incomplete, or of kinds and versions other than the four that are known.
+// checkEntry refuses log entries that are incomplete, or of kinds and versions other than those that are known.
 func checkEntry(e *protorekor.TransparencyLogEntry) error {
 	body := e.GetCanonicalizedBody()
 	kind, err := entryKind(body)
@@ -29,7 +31,7 @@ func checkEntry(e *protorekor.TransparencyLogEntry) error {
 	if p := e.GetInclusionProof(); p != nil && p.GetCheckpoint().GetEnvelope() == "" {
 		return errors.New("log entry: its inclusion proof has no checkpoint")
 	}
-	if _, _, err := entryNames(body); err != nil {
+	if _, err := entryNames(body); err != nil {
 		return fmt.Errorf("log entry: %w", err)
 	}
 	return nil
@@ -50,17 +52,36 @@ func checkProofs(version string, entries []*protorekor.TransparencyLogEntry) err
 	return nil
 }
 
-// entryNames are the signature that a log entry is about and its signer: a key, a certificate, or nil for nobody. It is read here before
-// the log's own libraries see an entry, which verify signatures by whatever key an entry names, however much that
-// costs: they get none that is not about a signature at hand, by its signer. The body is one that entryKind accepted.
-func entryNames(body []byte) (signature []byte, signer any, err error) {
+// named is what a log entry is about: a signature and its signer.
+type named struct {
+	signature []byte
+	// envelope is the SHA-256 of a whole envelope, signature included. One kind of entry names that in place of the
+	// signature.
+	envelope []byte
+	// signer is a key, a certificate, or nil for nobody.
+	signer any
+}
+
+// about tells whether the entry is for this signature.
+func (n *named) about(s *signed) bool {
+	if n.envelope == nil {
+		return bytes.Equal(n.signature, s.signature)
+	}
+	sum := sha256.Sum256(s.layer)
+	return s.layer != nil && bytes.Equal(n.envelope, sum[:])
+}
+
+// entryNames reads what an entry is about. It is read here before the log's own libraries see an entry, which verify
+// signatures by whatever key an entry names, however much that costs: they get none that is not about a signature at
+// hand, by its signer. The body is one that entryKind accepted.
+func entryNames(body []byte) (n *named, err error) {
 	top, err := object(trim(body), "kind", "apiVersion", "spec")
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	spec, err := object(top["spec"], "data", "signature", "signatures", "proposedContent", "content", "hashedRekordV002")
+	spec, err := object(top["spec"], "data", "signature", "signatures", "proposedContent", "content", "publicKey", "hashedRekordV002")
 	if err != nil {
-		return nil, nil, fmt.Errorf("spec: %w", err)
+		return nil, fmt.Errorf("spec: %w", err)
 	}
 	kind, _ := text(top["kind"])
 	version, _ := text(top["apiVersion"])
@@ -70,9 +91,11 @@ func entryNames(body []byte) (signature []byte, signer any, err error) {
 		encoded, by, err = pair(spec["signature"], "content", "publicKey", "content")
 	case "dsse/0.0.1":
 		if _, ok := spec["proposedContent"]; ok {
-			return nil, nil, errors.New("it is a proposal, not an entry")
+			return nil, errProposal
 		}
 		encoded, by, err = only(spec["signatures"], "signature", "verifier")
+	case "intoto/0.0.1":
+		return envelopeNames(spec)
 	case "intoto/0.0.2":
 		var content, envelope map[string]json.RawMessage
 		if content, err = object(spec["content"], "envelope"); err == nil {
@@ -87,32 +110,62 @@ func entryNames(body []byte) (signature []byte, signer any, err error) {
 		return secondNames(spec["hashedRekordV002"])
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	signature, err = base64.StdEncoding.DecodeString(encoded)
+	signature, err := base64.StdEncoding.DecodeString(encoded)
 	if err != nil || len(signature) == 0 {
-		return nil, nil, errors.New("it names no signature")
+		return nil, errNoSignature
 	}
-	return signature, pemSigner(by), nil
+	return &named{signature: signature, signer: pemSigner(by)}, nil
+}
+
+var (
+	errProposal    = errors.New("it is a proposal, not an entry")
+	errNoSignature = errors.New("it names no signature")
+)
+
+// envelopeNames reads an entry of the form that cosign made for attestations before version 2.2: it holds no signature,
+// but the hash of the envelope that it was uploaded with.
+func envelopeNames(spec map[string]json.RawMessage) (*named, error) {
+	content, err := object(spec["content"], "hash", "payloadHash", "envelope")
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := content["envelope"]; ok {
+		return nil, errProposal
+	}
+	fields, err := object(content["hash"], "algorithm", "value")
+	if err != nil {
+		return nil, err
+	}
+	algorithm, _ := text(fields["algorithm"])
+	value, _ := text(fields["value"])
+	sum, err := hex.DecodeString(value)
+	if err != nil || algorithm != "sha256" || len(sum) != sha256.Size {
+		return nil, errNoSignature
+	}
+	by, _ := text(spec["publicKey"])
+	return &named{envelope: sum, signer: pemSigner(by)}, nil
 }
 
 // secondNames reads an entry of the second form.
-func secondNames(raw json.RawMessage) (signature []byte, signer any, err error) {
+func secondNames(raw json.RawMessage) (*named, error) {
 	fields, err := object(raw, "data", "signature")
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	inner, err := object(fields["signature"], "content", "verifier")
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	by, err := object(inner["verifier"], "publicKey", "x509Certificate", "keyDetails")
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	encoded, _ := text(inner["content"])
-	if signature, err = base64.StdEncoding.DecodeString(encoded); err != nil || len(signature) == 0 {
-		return nil, nil, errors.New("it names no signature")
+	signature, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil || len(signature) == 0 {
+		return nil, errNoSignature
 	}
 	for _, name := range []string{"publicKey", "x509Certificate"} {
 		if by[name] == nil {
@@ -120,16 +173,16 @@ func secondNames(raw json.RawMessage) (signature []byte, signer any, err error) 
 		}
 		bytes, err := object(by[name], "rawBytes")
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
 		encoded, _ := text(bytes["rawBytes"])
 		der, err := base64.StdEncoding.DecodeString(encoded)
 		if err != nil {
-			return nil, nil, errors.New("its signer is not base64")
+			return nil, errors.New("its signer is not base64")
 		}
-		return signature, derSigner(der), nil
+		return &named{signature: signature, signer: derSigner(der)}, nil
 	}
-	return nil, nil, errors.New("it names no signer")
+	return nil, errors.New("it names no signer")
 }
 
 // pair reads a text and one below another field.

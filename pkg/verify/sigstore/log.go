@@ -1,7 +1,7 @@
 package sigstore
 
 import (
-	"bytes"
+	"context"
 	"crypto"
 	"crypto/sha256"
 	"crypto/x509"
@@ -16,9 +16,12 @@ import (
 	protocommon "github.com/sigstore/protobuf-specs/gen/pb-go/common/v1"
 	protorekor "github.com/sigstore/protobuf-specs/gen/pb-go/rekor/v1"
 	"github.com/sigstore/rekor-tiles/v2/pkg/note"
+	"github.com/sigstore/rekor/pkg/generated/models"
+	rekorverify "github.com/sigstore/rekor/pkg/verify"
 	"github.com/sigstore/sigstore-go/pkg/root"
 	"github.com/sigstore/sigstore-go/pkg/tlog"
 	sgverify "github.com/sigstore/sigstore-go/pkg/verify"
+	"github.com/sigstore/sigstore/pkg/signature"
 
 	"github.com/signet-policy/signet/pkg/reason"
 	"github.com/signet-policy/signet/pkg/verify"
@@ -36,7 +39,7 @@ func entryKind(body []byte) (*protorekor.KindVersion, error) {
 	kind, _ := text(top["kind"])
 	version, _ := text(top["apiVersion"])
 	switch kind + "/" + version {
-	case "hashedrekord/0.0.1", "hashedrekord/0.0.2", "dsse/0.0.1", "intoto/0.0.2":
+	case "hashedrekord/0.0.1", "hashedrekord/0.0.2", "dsse/0.0.1", "intoto/0.0.1", "intoto/0.0.2":
 		return &protorekor.KindVersion{Kind: kind, Version: version}, nil
 	}
 	return nil, fmt.Errorf("the kind %.40q %.20q is not supported", kind, version)
@@ -167,18 +170,14 @@ func (v *Verifier) verifyLog(s *signed, a *verify.Attestor, who *signer, c *chec
 
 func (v *Verifier) verifyEntry(s *signed, a *verify.Attestor, who *signer, c *checker, e *protorekor.TransparencyLogEntry, trusted root.TrustedMaterial, stamps func() []time.Time) ([]time.Time, error) {
 	name := signerContent{signer: who}
-	signature, logged, err := entryNames(e.GetCanonicalizedBody())
+	names, err := entryNames(e.GetCanonicalizedBody())
 	switch {
 	case err != nil:
 		return nil, err
-	case !bytes.Equal(signature, s.signature):
+	case !names.about(s):
 		return nil, errors.New("the entry is for another signature")
-	case !name.CompareKey(logged, nil):
+	case !name.CompareKey(names.signer, nil):
 		return nil, errors.New("the entry is for another signer")
-	}
-	entry, err := tlog.ParseTransparencyLogEntry(e)
-	if err != nil {
-		return nil, err
 	}
 	material := logMaterial{checker: c}
 	id := hex.EncodeToString(e.GetLogId().GetKeyId())
@@ -189,6 +188,13 @@ func (v *Verifier) verifyEntry(s *signed, a *verify.Attestor, who *signer, c *ch
 	}
 	if material.log == nil {
 		return nil, errors.New("the entry's log is not trusted")
+	}
+	if names.envelope != nil {
+		return promisedAt(e, material.log)
+	}
+	entry, err := tlog.ParseTransparencyLogEntry(e)
+	if err != nil {
+		return nil, err
 	}
 	material.id = id
 	if err := v.validAt(material.log, entry, stamps); err != nil {
@@ -201,7 +207,7 @@ func (v *Verifier) verifyEntry(s *signed, a *verify.Attestor, who *signer, c *ch
 		if strings.ContainsAny(checkpointOrigin(e), " \t") {
 			return nil, errors.New("the entry's checkpoint is not of its form")
 		}
-		name.logged, _ = logged.(*x509.Certificate)
+		name.logged, _ = names.signer.(*x509.Certificate)
 	}
 	proved, err := sgverify.VerifyTlogEntry(&proof{entry: entry, content: s.content(c.digest(s), c.algorithm()), key: name}, material, 1, true)
 	if err != nil {
@@ -212,6 +218,32 @@ func (v *Verifier) verifyEntry(s *signed, a *verify.Attestor, who *signer, c *ch
 		times[i] = proved[i].Time
 	}
 	return times, nil
+}
+
+// promisedAt verifies an entry of a kind that the library does not read, by the log's promise for the body as it is, and
+// returns its time.
+func promisedAt(e *protorekor.TransparencyLogEntry, log *root.TransparencyLog) ([]time.Time, error) {
+	at := time.Unix(e.GetIntegratedTime(), 0)
+	promise := e.GetInclusionPromise().GetSignedEntryTimestamp()
+	switch {
+	case len(promise) == 0:
+		return nil, errors.New("the entry has no promise of the log")
+	case e.GetIntegratedTime() <= 0, at.Before(log.ValidityPeriodStart), !log.ValidityPeriodEnd.IsZero() && at.After(log.ValidityPeriodEnd):
+		return nil, errors.New("the log's key was not valid at the time of the entry")
+	}
+	verifier, err := signature.LoadVerifier(log.PublicKey, crypto.SHA256)
+	if err != nil {
+		return nil, err
+	}
+	id := hex.EncodeToString(e.GetLogId().GetKeyId())
+	err = rekorverify.VerifySignedEntryTimestamp(context.Background(), &models.LogEntryAnon{
+		Body: base64.StdEncoding.EncodeToString(e.GetCanonicalizedBody()), IntegratedTime: &e.IntegratedTime, LogIndex: &e.LogIndex, LogID: &id,
+		Verification: &models.LogEntryAnonVerification{SignedEntryTimestamp: promise},
+	}, verifier)
+	if err != nil {
+		return nil, err
+	}
+	return []time.Time{at}, nil
 }
 
 // validAt honours the validity window of a log's key where the entry carries no signed time of its own; the library

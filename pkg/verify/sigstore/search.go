@@ -78,7 +78,7 @@ func searched(f *rekor.Entry) (*protorekor.TransparencyLogEntry, error) {
 }
 
 // proposals are the entries that a signer may have made for the signature: for a payload its digest, for an envelope one
-// of two kinds.
+// of three kinds.
 func proposals(s *signed, who *signer, c *checker) ([]json.RawMessage, error) {
 	signerPEM, err := signerText(who)
 	if err != nil {
@@ -103,6 +103,7 @@ func proposals(s *signed, who *signer, c *checker) ([]json.RawMessage, error) {
 		proposed("dsse", "0.0.1", map[string]any{"proposedContent": map[string]any{
 			"envelope": string(s.layer), "verifiers": []any{signerPEM},
 		}}),
+		proposed("intoto", "0.0.1", map[string]any{"content": map[string]any{"envelope": string(s.layer)}, "publicKey": signerPEM}),
 		proposed("intoto", "0.0.2", map[string]any{"content": map[string]any{
 			"envelope": map[string]any{
 				"payload": encoded([]byte(encoded(s.payload))), "payloadType": statementType,

@@ -3,6 +3,8 @@ package registry_test
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -130,6 +132,14 @@ func TestNothingAttached(t *testing.T) {
 		},
 		"501 for referrers": func(f *fixture) {
 			f.Fault(registrytest.Match{Kind: registrytest.Referrers}, registrytest.Status(501, ""))
+		},
+		"a web site for referrers": func(f *fixture) {
+			f.Fault(registrytest.Match{Kind: registrytest.Referrers}, registrytest.Redirect(303, "https://site.invalid/packages/acme%2Fapp%2Freferrers%2Fsha256"))
+		},
+		"a web site for the very list": func(f *fixture) {
+			f.Fault(registrytest.Match{Kind: registrytest.Referrers}, func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+				http.Redirect(w, r, "https://site.invalid/packages/"+url.PathEscape(strings.TrimPrefix(r.URL.Path, "/v2/")), http.StatusSeeOther)
+			})
 		},
 		"unknown to everything": func(f *fixture) { f.Fault(registrytest.Match{}, registrytest.Status(404, "NAME_UNKNOWN")) },
 	}
@@ -470,5 +480,21 @@ func TestUnreadableContent(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A registry may keep its lists of referrers elsewhere: a redirect to the same list is followed.
+func TestReferrersElsewhere(t *testing.T) {
+	t.Parallel()
+	f, other := newFixture(t), registrytest.New(t)
+	list := "/v2/" + repo + "/referrers/" + f.digest
+	f.Attach(repo, f.digest, "application/vnd.dev.sigstore.bundle.v0.3+json", "application/vnd.dev.sigstore.bundle.v0.3+json", nil, []byte("bundle"))
+	other.Fault(registrytest.Match{Kind: registrytest.Referrers}, func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		http.Redirect(w, r, f.URL()+list+"?moved", http.StatusTemporaryRedirect)
+	})
+	f.Fault(registrytest.Match{Kind: registrytest.Referrers}, registrytest.Unless(func(r *http.Request) bool { return r.URL.RawQuery != "" },
+		registrytest.Redirect(http.StatusTemporaryRedirect, other.URL()+list)))
+	if a := f.attached(t, context.Background()); len(a.Artifacts) != 1 || len(a.Problems) > 0 {
+		t.Errorf("%+v", a)
 	}
 }

@@ -244,10 +244,15 @@ func nextPage(from *url.URL, link string) (*url.URL, bool) {
 	if err != nil || !sameOrigin(next, from) || next.User != nil {
 		return nil, false
 	}
-	list := from.Path[strings.LastIndex(from.Path, "/referrers/"):]
-	if !strings.HasSuffix(next.Path, list) {
+	if !sameList(next, from) {
 		return nil, false
 	}
 	next.Fragment = ""
 	return next, true
+}
+
+// sameList tells whether a URL names the list of referrers that was asked for.
+func sameList(next, asked *url.URL) bool {
+	list := asked.Path[strings.LastIndex(asked.Path, "/referrers/"):]
+	return strings.HasSuffix(next.Path, list) && !strings.Contains(strings.ToLower(next.EscapedPath()), "%2f")
 }

@@ -343,6 +343,11 @@ func (c *Client) redirect(resp *http.Response, o outgoing, from *url.URL, hop in
 		return refuse("redirect without a usable location")
 	case next.Host == "" || next.User != nil || next.Scheme != "http" && next.Scheme != "https":
 		return refuse("redirect to something that is no plain URL")
+	case o.kind == KindReferrers && !sameOrigin(next, o.url) && !sameList(next, o.url):
+		// A registry without a referrers API that sends what it does not know to its web site, as ghcr.io does. What that
+		// answers says nothing, and it may not want to be asked.
+		return nil, &failure{err: reason.New(reason.RegistryUnavailable, "GET "+shown+": no referrers API: redirect to something else"),
+			status: http.StatusNotFound, content: true}
 	case next.Scheme == "http" && from.Scheme == "https":
 		return refuse("redirect from HTTPS to HTTP")
 	case next.Scheme == "http" && next.Host != o.url.Host && !c.insecure && !isLoopback(next.Hostname()):

@@ -43,7 +43,7 @@ func timestampBundle(encoded string) ([][]byte, error) {
 func (v *Verifier) times(s *signed, a *verify.Attestor) (func() []time.Time, error) {
 	if len(a.TSAChain) == 0 {
 		return sync.OnceValue(func() []time.Time {
-			if a.Key != nil && len(a.LogKeys) > 0 {
+			if a.Key != nil && len(a.LogKeys) > 0 || !s.stampCarried() {
 				return nil
 			}
 			trusted, err := v.material()
@@ -62,6 +62,12 @@ func (v *Verifier) times(s *signed, a *verify.Attestor) (func() []time.Time, err
 		err = reason.New(reason.TimestampMissing, err.Error())
 	}
 	return func() []time.Time { return stamps }, err
+}
+
+// stampCarried tells whether a timestamp came along, good or bad: without any, nobody needs to be asked for authorities.
+func (s *signed) stampCarried() bool {
+	responses, err := s.timestamps()
+	return err == nil && len(responses) > 0
 }
 
 // stampedAt returns the times of the timestamps that verify, and why there is none.

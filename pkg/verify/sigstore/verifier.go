@@ -192,14 +192,18 @@ func (v *Verifier) certified(s *signed, a *verify.Attestor, who *signer, check *
 	}
 	stamps, stampErr := v.times(s, a)
 	// A log that is not asked for tells the time all the same, if its entry verifies.
-	times, err := v.verifyLog(s, a, who, check, stamps)
-	if err != nil && !a.IgnoreLog {
-		return nil, until, err
+	times, logErr := v.verifyLog(s, a, who, check, stamps)
+	if logErr != nil && !a.IgnoreLog {
+		return nil, until, logErr
 	}
 	if stampErr != nil {
 		return nil, until, stampErr
 	}
-	if until, err = v.verifyTime(a, paths, append(times, stamps()...)); err != nil {
+	times = append(times, stamps()...)
+	if until, err = v.verifyTime(a, paths, times); err != nil {
+		if len(times) == 0 {
+			err = v.undated(s, a, logErr, err)
+		}
 		return nil, until, err
 	}
 	says = s.certified
@@ -212,6 +216,20 @@ func (v *Verifier) certified(s *signed, a *verify.Attestor, who *signer, check *
 		}
 	}
 	return says, until, nil
+}
+
+// undated is why a signature has no time at which its certificate was valid: err, unless it carries a proof that could
+// not be verified for want of the trust root, and that may have told one. The errors are *reason.Error.
+func (v *Verifier) undated(s *signed, a *verify.Attestor, logErr, err error) error {
+	if logErr != nil && reason.Of(logErr).Code == reason.TrustMaterialUnavailable {
+		return logErr
+	}
+	if len(a.TSAChain) == 0 && s.stampCarried() {
+		if _, missing := v.material(); missing != nil {
+			return missing
+		}
+	}
+	return err
 }
 
 // checker verifies signatures by one signer's key.

@@ -1,10 +1,14 @@
 package e2e
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,6 +22,10 @@ import (
 
 // carriedEntry is the annotation with the log entry that cosign leaves at a signature.
 const carriedEntry = "dev.sigstore.cosign/bundle"
+
+// oldEntry is the kind of entry that cosign made for attestations before version 2.2. The cosign here makes none any more,
+// whatever it is told.
+const oldEntry = "intoto"
 
 // loggedThing is something that cosign signs in its older format and logs, or not. The key, or else the workflow, signs.
 type loggedThing struct {
@@ -36,7 +44,7 @@ func (l loggedThing) suffix() string {
 // make has the real cosign sign or attest ref.
 func (l loggedThing) make(ctx context.Context, k *keylessWorld, predicate, ref string) error {
 	way := env.Way{Legacy: true, Log: 1}
-	if l.unlogged {
+	if l.unlogged || l.entry == oldEntry {
 		way.Log = 0
 	}
 	signing, err := k.Signing(ctx, k.cosign, way)
@@ -45,7 +53,7 @@ func (l loggedThing) make(ctx context.Context, k *keylessWorld, predicate, ref s
 	}
 	args := []string{"sign"}
 	if l.entry != "" {
-		args = []string{"attest", "--type", "slsaprovenance1", "--predicate", predicate, "--rekor-entry-type", l.entry}
+		args = []string{"attest", "--type", "slsaprovenance1", "--predicate", predicate}
 	}
 	if l.keyed {
 		args = append(args, "--key", "logged.key")
@@ -56,8 +64,42 @@ func (l loggedThing) make(ctx context.Context, k *keylessWorld, predicate, ref s
 		}
 		args = append(args, "--identity-token", token)
 	}
-	_, err = signing.Must(ctx, append(args, ref)...)
-	return err
+	if _, err = signing.Must(ctx, append(args, ref)...); err != nil || l.entry != oldEntry {
+		return err
+	}
+	name, _, _ := strings.Cut(strings.TrimPrefix(ref, shared.registry.Host()+"/"), "@")
+	return logEnvelope(k.RekorV1.URL, name, strings.Replace(ref[strings.Index(ref, "@")+1:], ":", "-", 1)+l.suffix(), k.read(filepath.Join(k.cosign.Dir, "logged.pub")))
+}
+
+// logEnvelope uploads an attestation to the log as an old cosign did, signed by the certificate that it carries or else by
+// the key.
+func logEnvelope(log, repository, tag, key string) error {
+	body, _, err := get(shared.registry.URL() + "/v2/" + repository + "/manifests/" + tag)
+	var m registrytest.ImageManifest
+	if err = errors.Join(err, json.Unmarshal(body, &m)); err != nil || len(m.Layers) != 1 {
+		return errors.Join(fmt.Errorf("%s:%s is no attestation: %s", repository, tag, body), err)
+	}
+	envelope, _, err := get(shared.registry.URL() + "/v2/" + repository + "/blobs/" + m.Layers[0].Digest)
+	if err != nil {
+		return err
+	}
+	by := cmp.Or(m.Layers[0].Annotations["dev.sigstore.cosign/certificate"], key)
+	proposed, err := json.Marshal(map[string]any{"kind": "intoto", "apiVersion": "0.0.1", "spec": map[string]any{
+		"content": map[string]any{"envelope": string(envelope)}, "publicKey": []byte(by),
+	}})
+	if err != nil {
+		return err
+	}
+	resp, err := http.Post(log+"/api/v1/log/entries", "application/json", bytes.NewReader(proposed)) //nolint:gosec,noctx // a loopback address of this test
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusCreated {
+		text, _ := io.ReadAll(resp.Body)
+		return fmt.Errorf("the log answers %s: %s", resp.Status, text)
+	}
+	return nil
 }
 
 // forget writes the manifest of a signature again without the log entry that it carries.
@@ -121,8 +163,8 @@ func TestLogSearch(t *testing.T) {
 		"signature by a workflow":    {},
 		"DSSE entry by a key":        {keyed: true, entry: "dsse"},
 		"DSSE entry by a workflow":   {entry: "dsse"},
-		"intoto entry by a key":      {keyed: true, entry: "intoto"},
-		"intoto entry by a workflow": {entry: "intoto"},
+		"intoto entry by a key":      {keyed: true, entry: oldEntry},
+		"intoto entry by a workflow": {entry: oldEntry},
 		"unlogged signature":         {keyed: true, unlogged: true},
 		"unlogged attestation":       {keyed: true, unlogged: true, entry: "dsse"},
 	}
@@ -136,7 +178,7 @@ func TestLogSearch(t *testing.T) {
 			if err := l.make(ctx, k, file, shared.registry.Host()+"/"+repo+"@"+digest); err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
-			return forget(repo, registrytest.FallbackTag(digest)+l.suffix(), !l.unlogged)
+			return forget(repo, registrytest.FallbackTag(digest)+l.suffix(), !l.unlogged && l.entry != oldEntry)
 		})
 	}
 	if err := g.Wait(); err != nil {

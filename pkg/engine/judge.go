@@ -35,6 +35,9 @@ func (o *outcome) add(status Status, code reason.Code, message string) {
 
 func (o *outcome) message() string { return strings.Join(o.messages, "; ") }
 
+// FromCache is the message of a pass that the cache answered (VI 6.3(3)).
+const FromCache = "verified from cache"
+
 // verified judges one image of a rule by the entries that have attestors or attestations. Status is 0 when none has.
 func (r *review) verified(rule string, ri *plan.RuleImage) outcome {
 	var o outcome
@@ -62,7 +65,7 @@ func (r *review) verified(rule string, ri *plan.RuleImage) outcome {
 		default:
 			text := "verified image " + kind + " for " + shown
 			if v.cached {
-				text = "verified from cache"
+				text = FromCache
 			}
 			o.add(Pass, reason.Verified, text)
 			if c.validated {

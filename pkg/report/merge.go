@@ -3,6 +3,7 @@ package report
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -66,6 +67,8 @@ func (rs rules) gone(k ruleKey) bool { return rs != nil && rs[k] == nil }
 // and path, so that rules which no longer match disappear, and leaves every other result alone. In the mutating phase
 // the results of the other rules only stand in until the validating call is heard of, here or in another replica.
 // On creation nothing of a mutating call replaces what is there: only another call of the same request wrote it.
+//
+// Where both calls of a path are known, the worse of their results for an image stands (VI 8.1(3)).
 func merge(existing []reports.PolicyReportResult, calls map[slot][]finding, created bool, inForce rules) []reports.PolicyReportResult {
 	held := map[ruleKey]bool{}
 	for i := range existing {
@@ -82,12 +85,12 @@ func merge(existing []reports.PolicyReportResult, calls map[slot][]finding, crea
 			}
 		}
 		validated, heard := calls[path.at(engine.Validating)]
+		mutated := calls[path.at(engine.Mutating)]
 		for i := range validated {
 			if !inForce.gone(validated[i].ruleKey) {
-				take(&validated[i])
+				take(worse(&validated[i], mutated))
 			}
 		}
-		mutated := calls[path.at(engine.Mutating)]
 		for i := range mutated {
 			f := &mutated[i]
 			if inForce.gone(f.ruleKey) || f.validates && (heard || held[f.ruleKey]) || created && held[f.ruleKey] {
@@ -102,8 +105,49 @@ func merge(existing []reports.PolicyReportResult, calls map[slot][]finding, crea
 			out = append(out, existing[i])
 		}
 	}
+	tellVerification(out, existing, calls)
 	sortResults(out)
 	return fit(out)
+}
+
+// worse is what the other phase says of the same image if that is worse, and else the finding itself.
+func worse(f *finding, others []finding) *finding {
+	for i := range others {
+		if o := &others[i]; o.ruleKey == f.ruleKey && sameImage(&o.result, &f.result) && badness(o.result.Result) > badness(f.result.Result) {
+			return o
+		}
+	}
+	return f
+}
+
+// sameImage tells whether results are about one image at the same places, which one of them may name by its tag and the other
+// by its digest.
+func sameImage(a, b *reports.PolicyReportResult) bool {
+	p, q := a.Properties, b.Properties
+	return p["path"] == q["path"] && (p["image"] == q["image"] || p["digest"] != "" && p["digest"] == q["digest"])
+}
+
+// tellVerification gives passes that the cache answered the message of the verification, where that is known: from the other
+// phase, or from the report as it was.
+func tellVerification(results, existing []reports.PolicyReportResult, calls map[slot][]finding) {
+	for i := range results {
+		r := &results[i]
+		if r.Source != source || r.Result != reports.ResultPass || !strings.Contains(r.Message, engine.FromCache) {
+			continue
+		}
+		tells := func(o *reports.PolicyReportResult) bool {
+			return o.Source == source && o.Policy == r.Policy && o.Rule == r.Rule && o.Result == r.Result && o.Properties["digest"] != "" &&
+				o.Properties["digest"] == r.Properties["digest"] && sameImage(o, r) && !strings.Contains(o.Message, engine.FromCache)
+		}
+		for s, found := range calls {
+			if k := slices.IndexFunc(found, func(f finding) bool { return tells(&f.result) }); k >= 0 && s.phase == engine.Mutating {
+				r.Message = found[k].result.Message
+			}
+		}
+		if k := slices.IndexFunc(existing, func(o reports.PolicyReportResult) bool { return tells(&o) }); k >= 0 && strings.Contains(r.Message, engine.FromCache) {
+			r.Message = existing[k].Message
+		}
+	}
 }
 
 func replacedBy(replaced map[ruleKey]slot, k ruleKey) bool { _, ok := replaced[k]; return ok }

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -147,6 +148,66 @@ func TestMergeAcrossReplicas(t *testing.T) {
 				t.Errorf("created %t: messages (-want +got):\n%s", created, diff)
 			}
 		}
+	}
+}
+
+// VI 8.1(3): of the two calls of a request the worse result for an image stands, and a pass keeps the message of the
+// verification, though the second call has it from the cache.
+func TestMergePhases(t *testing.T) {
+	t.Parallel()
+	all := reported(inForce(newRule(policy.Key{Name: "v"}, "r", policy.Fail)).snapshot)
+	result := func(outcome reports.PolicyResult, message, ref, digest, path string) reports.PolicyReportResult {
+		r := brief("v", "r", message)
+		r.Result, r.Properties = outcome, map[string]string{"image": ref, "path": path}
+		if digest != "" {
+			r.Properties["digest"] = digest
+		}
+		return r
+	}
+	tagged := result("pass", "verified image signatures for nginx:1", "nginx:1", "sha256:a", "/a")
+	cached := result("pass", engine.FromCache, "nginx@sha256:a", "sha256:a", "/a")
+	validated := result("pass", engine.FromCache+"; verifyImages validation is passed in r rule", "nginx@sha256:a", "sha256:a", "/a")
+	down := result("fail", "timed out", "nginx:1", "", "/a")
+	elsewhere := result("pass", "verified image signatures for nginx:1", "nginx:1", "sha256:a", "/b")
+	moved := result("fail", "unsigned", "nginx:1", "sha256:b", "/a")
+	again := result("pass", "verified image signatures for nginx:1", "nginx:1", "sha256:a", "/a")
+	forged := tagged
+	forged.Source = "another engine"
+	type list = []reports.PolicyReportResult
+	tests := map[string]struct {
+		existing           list
+		mutated, validated list
+		want               string
+	}{
+		"the cache in the second call":      {mutated: list{tagged}, validated: list{cached}, want: tagged.Message},
+		"with more to say":                  {mutated: list{tagged}, validated: list{validated}, want: tagged.Message},
+		"the cache in both":                 {mutated: list{cached}, validated: list{cached}, want: cached.Message},
+		"the first call in another replica": {existing: list{tagged}, validated: list{cached}, want: tagged.Message},
+		"the second one there, before":      {existing: list{cached}, mutated: list{tagged}, want: tagged.Message},
+		"a later update":                    {existing: list{tagged}, mutated: list{cached}, validated: list{cached}, want: tagged.Message},
+		"another engine's word":             {existing: list{forged}, validated: list{cached}, want: cached.Message},
+		"another place":                     {mutated: list{elsewhere}, validated: list{cached}, want: cached.Message},
+		"verified anew":                     {existing: list{cached}, validated: list{again}, want: again.Message},
+		"worse in the first call":           {mutated: list{down}, validated: list{again}, want: down.Message},
+		"worse in the second call":          {mutated: list{again}, validated: list{down}, want: down.Message},
+		"worse, of an image that is gone":   {mutated: list{moved}, validated: list{cached}, want: cached.Message},
+		"not worse than another fail":       {mutated: list{moved}, validated: list{down}, want: down.Message},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			calls := map[slot][]finding{}
+			if tc.mutated != nil {
+				calls[mutFail] = found(true, tc.mutated...)
+			}
+			if tc.validated != nil {
+				calls[valFail] = found(true, tc.validated...)
+			}
+			got := messages(slices.DeleteFunc(merge(tc.existing, calls, false, all), func(r reports.PolicyReportResult) bool { return r.Source != source }))
+			if diff := cmp.Diff([]string{tc.want}, got); diff != "" {
+				t.Errorf("messages (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 

@@ -76,6 +76,7 @@ type metrics struct {
 	info      *prometheus.GaugeVec
 
 	hosts, kinds, statuses, objects bounded
+	places                          bounded
 }
 
 func newMetrics() *metrics {
@@ -94,6 +95,7 @@ func newMetrics() *metrics {
 		dropped:  prometheus.NewCounter(prometheus.CounterOpts{Name: droppedMetric.Name, Help: droppedMetric.Help}),
 		info:     prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: infoMetric.Name, Help: infoMetric.Help}, infoMetric.Labels),
 		hosts:    bounded{limit: 64}, kinds: bounded{limit: 16}, statuses: bounded{limit: 64}, objects: bounded{limit: 256},
+		places: bounded{limit: placesLimit},
 	}
 }
 
@@ -110,30 +112,45 @@ func (m *metrics) register(to prometheus.Registerer, log logr.Logger) {
 	}
 }
 
+// placesLimit bounds the pairs of kind and namespace that have series of their own: whoever reaches the webhook's port can make
+// up any number of them, and series are never given back.
+const placesLimit = 4096
+
+// other stands for values beyond a limit, and for those that no name has.
+const other = "other"
+
+// place is a kind and a namespace as labels.
+func (m *metrics) place(kind, namespace string) (string, string) {
+	if m.places.value(kind+":"+namespace) == other {
+		return other, other
+	}
+	return kind, namespace
+}
+
 // observe counts one webhook call.
 func (m *metrics) observe(rv *Review) {
 	a := &rv.Request.Attributes
 	operation := strings.ToLower(rv.Operation)
-	request := []string{label(a.Kind), label(a.Namespace), label(operation), strconv.FormatBool(rv.Decision.Allowed)}
+	kind, namespace := m.place(a.Kind, a.Namespace)
+	request := []string{kind, namespace, label(operation), strconv.FormatBool(rv.Decision.Allowed)}
 	m.requests.WithLabelValues(request...).Inc()
 	m.review.WithLabelValues(request...).Observe(rv.Duration.Seconds())
 	for _, o := range outcomes(rv.Decision.Results) {
-		values := ruleValues(rv, &o, operation)
+		values := ruleValues(rv, &o, kind, namespace, operation)
 		m.results.WithLabelValues(values...).Inc()
 		m.execution.WithLabelValues(values...).Observe(rv.Duration.Seconds())
 	}
 }
 
-// ruleValues are the values of ruleLabels.
-func ruleValues(rv *Review, o *ruleOutcome, operation string) []string {
-	a, p := &rv.Request.Attributes, o.rule.Policy
-	kind, namespace := "cluster", "-"
+// ruleValues are the values of ruleLabels, for an object of a kind in a namespace.
+func ruleValues(rv *Review, o *ruleOutcome, kind, namespace, operation string) []string {
+	p, scope, home := o.rule.Policy, "cluster", "-"
 	if p.Namespace != "" {
-		kind, namespace = "namespaced", p.Namespace
+		scope, home = "namespaced", p.Namespace
 	}
 	return []string{
-		strings.ToLower(o.rule.Action(a).String()), kind, strconv.FormatBool(p.Background), label(namespace), label(p.Name),
-		label(a.Kind), label(a.Namespace), label(operation), label(o.rule.Name), o.status.String(), "imageVerify",
+		strings.ToLower(o.rule.Action(&rv.Request.Attributes).String()), scope, strconv.FormatBool(p.Background), label(home), label(p.Name),
+		kind, namespace, label(operation), label(o.rule.Name), o.status.String(), "imageVerify",
 		"admission_request", strconv.FormatBool(rv.DryRun), label(string(o.code)),
 	}
 }
@@ -161,7 +178,7 @@ func (r *Recorder) RegistryRequests(host, kind, status string) {
 // label makes a value fit for a label: the library panics on bytes that are not UTF-8.
 func label(s string) string {
 	if !utf8.ValidString(s) {
-		return "other"
+		return other
 	}
 	return s
 }
@@ -180,7 +197,7 @@ func (b *bounded) value(s string) string {
 	if len(s) > valueLimit || strings.ContainsFunc(s, func(c rune) bool {
 		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune(".-_:[]", c)
 	}) {
-		return "other"
+		return other
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -188,7 +205,7 @@ func (b *bounded) value(s string) string {
 		return s
 	}
 	if len(b.seen) >= b.limit {
-		return "other"
+		return other
 	}
 	if b.seen == nil {
 		b.seen = map[string]bool{}

@@ -25,7 +25,7 @@ func TestDocumentation(t *testing.T) {
 	t.Parallel()
 	var b strings.Builder
 	b.WriteString("# Metrics\n\nWritten by `go test ./pkg/report -run TestDocumentation -update`; do not edit.\n\n" +
-		"No label holds text that the owner of an image controls. The registry host, which the author of an object chooses, is\nbounded in number.\n")
+		"No label holds text that the owner of an image controls. The registry host, which the author of an object chooses, is\nbounded in number, and so are pairs of kind and namespace: from the 4097th on, both are other.\n")
 	for _, m := range Metrics() {
 		fmt.Fprintf(&b, "\n## `%s` (%s)\n\n%s\n", m.Name, m.Type, m.Help)
 		if len(m.Labels) > 0 {
@@ -145,6 +145,34 @@ func TestT057RegistryRequestsAreBounded(t *testing.T) {
 	}
 	if len(seen) != 17 {
 		t.Errorf("%d kinds, want 16 and other", len(seen))
+	}
+}
+
+// T-057, A-59: somebody who calls the webhook's port with kinds and namespaces of his own invention does not grow the number of
+// series without bound either.
+func TestT057PlacesAreBounded(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewPedanticRegistry()
+	r := New(Options{Registerer: registry})
+	rule := newRule(policy.Key{Name: "check"}, "sig", policy.Fail)
+	decision := &engine.Decision{Allowed: true, Results: []engine.Result{passed(rule, newImage(t, 0, "nginx:1", "/x"))}}
+	const calls = 2 * placesLimit
+	for i := range calls {
+		a := match.Attributes{Kind: fmt.Sprint("Kind", i%7), Namespace: fmt.Sprint("ns-", i)}
+		if i%100 == 0 {
+			a.Namespace = "\xff<script>"
+		}
+		r.Record(&Review{Request: &engine.Request{Phase: engine.Validating, Attributes: a}, Operation: "CREATE", Decision: decision})
+	}
+	series := map[string]int{}
+	for _, s := range gather(t, registry) {
+		name, _, _ := strings.Cut(s, " ")
+		series[name]++
+	}
+	for _, name := range []string{requestsMetric.Name, reviewMetric.Name, resultsMetric.Name, executionMetric.Name} {
+		if series[name] != placesLimit+1 {
+			t.Errorf("%s: %d series, want %d places and other", name, series[name], placesLimit)
+		}
 	}
 }
 

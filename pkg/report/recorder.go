@@ -1,7 +1,6 @@
 package report
 
 import (
-	"cmp"
 	"slices"
 	"sync"
 	"time"
@@ -178,11 +177,13 @@ func (r *Recorder) item(rv *Review) *item {
 	switch old := metadata(req.Old); {
 	case !it.created:
 		it.oldVersion = old["resourceVersion"]
-		it.uid = cmp.Or(types.UID(old["uid"]), rv.UID)
+		it.uid = types.UID(old["uid"])
 	case req.Phase == engine.Mutating:
 		it.uid = "" // whatever the client wrote there
 	}
-	it.reportable = r.reporting() && a.Subresource == "" && req.Name != "" && (len(d.Results) > 0 || extract.Carries(a.Kind))
+	// The API server always says what an object was before its update. Without that anybody could have made the call up.
+	known := it.created || it.uid != "" && it.oldVersion != ""
+	it.reportable = known && r.reporting() && a.Subresource == "" && req.Name != "" && (len(d.Results) > 0 || extract.Carries(a.Kind))
 	if len(d.Results) == 0 && !it.reportable {
 		return nil
 	}

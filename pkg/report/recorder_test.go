@@ -52,6 +52,8 @@ func TestNoTrace(t *testing.T) {
 	rule := newRule(policy.Key{Name: "p"}, "r", policy.Fail)
 	with := &engine.Decision{Allowed: true, Results: []engine.Result{failed(rule, nil)}}
 	pod := match.Attributes{Version: "v1", Kind: "Pod", Namespace: "n"}
+	old := map[string]any{"metadata": map[string]any{"uid": "u", "resourceVersion": "7"}}
+	unversioned, unnamed := map[string]any{"metadata": map[string]any{"uid": "u"}}, map[string]any{"metadata": map[string]any{"resourceVersion": "7"}}
 	status, other := pod, pod
 	status.Subresource, other.Kind = "status", "ConfigMap"
 	tests := map[string]struct {
@@ -65,7 +67,10 @@ func TestNoTrace(t *testing.T) {
 		"a deletion":                 {Review{Request: &engine.Request{Attributes: pod, Name: "a"}, Decision: with, Operation: "DELETE"}, nil, false, false},
 		"a subresource":              {Review{Request: &engine.Request{Attributes: status, Name: "a"}, Decision: with, Operation: "UPDATE"}, nil, true, false},
 		"no name yet":                {Review{Request: &engine.Request{Attributes: pod}, Decision: with, Operation: "CREATE"}, nil, true, false},
-		"a Pod without results":      {Review{Request: &engine.Request{Attributes: pod, Name: "a"}, Decision: &engine.Decision{Allowed: true}, Operation: "UPDATE"}, nil, true, true},
+		"a Pod without results":      {Review{Request: &engine.Request{Attributes: pod, Name: "a", Old: old}, Decision: &engine.Decision{Allowed: true}, Operation: "UPDATE"}, nil, true, true},
+		"A-59 an update of nothing":  {Review{Request: &engine.Request{Attributes: pod, Name: "a"}, Decision: &engine.Decision{Allowed: true}, Operation: "UPDATE", UID: "u"}, nil, false, false},
+		"A-59 of no version":         {Review{Request: &engine.Request{Attributes: pod, Name: "a", Old: unversioned}, Decision: with, Operation: "UPDATE"}, nil, true, false},
+		"A-59 of anybody":            {Review{Request: &engine.Request{Attributes: pod, Name: "a", Old: unnamed}, Decision: with, Operation: "UPDATE"}, nil, true, false},
 		"a kind that has no images":  {Review{Request: &engine.Request{Attributes: other, Name: "a"}, Decision: &engine.Decision{Allowed: true}, Operation: "UPDATE"}, nil, false, false},
 		"reports are off":            {Review{Request: &engine.Request{Attributes: pod, Name: "a"}, Decision: with, Operation: "CREATE"}, func(o *Options) { o.AdmissionReports = false }, true, false},
 		"verification is not listed": {Review{Request: &engine.Request{Attributes: pod, Name: "a"}, Decision: with, Operation: "CREATE"}, func(o *Options) { o.EnableReporting = []string{"validate"} }, true, false},

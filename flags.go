@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -58,17 +59,39 @@ type serveFlags struct {
 	deferredLoading          bool
 
 	admissionReports      bool
+	policyReports         bool
 	enableReporting       string
 	allowedResults        string
 	omitEvents            string
 	maxQueuedEvents       int
 	generateSuccessEvents bool
+
+	dumpPayload bool
+	accepted    acceptedFlags
 }
 
-func parseServeFlags(args []string, usage func(*flag.FlagSet)) (*serveFlags, error) {
+// parseServeFlags reads the arguments. For flag.ErrHelp it writes the list of flags.
+func parseServeFlags(args []string, help io.Writer) (*serveFlags, error) {
 	f := &serveFlags{}
+	fs := f.flags()
+	switch err := fs.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(help, serveUsage)
+		fs.SetOutput(help)
+		fs.PrintDefaults()
+		return nil, err
+	case err != nil:
+		return nil, fmt.Errorf("%w (see signet serve --help)", err)
+	case fs.NArg() > 0:
+		return nil, fmt.Errorf("unexpected argument %.64q (see signet serve --help)", fs.Arg(0))
+	}
+	return f, f.check()
+}
+
+// flags are the flags with their defaults, which are written to f. They print nothing by themselves.
+func (f *serveFlags) flags() *flag.FlagSet {
 	fs := flag.NewFlagSet("signet serve", flag.ContinueOnError)
-	fs.Usage = func() { usage(fs) }
+	fs.SetOutput(io.Discard)
 	fs.StringVar(&f.kubeconfig, "kubeconfig", "", "path of a kubeconfig file; without it the in-cluster configuration")
 	fs.IntVar(&f.verbosity, "v", 0, "log verbosity; 0 logs decisions against images and changes of state")
 	fs.StringVar(&f.serverIP, "serverIP", "", "address of this process when it runs outside the cluster; webhooks then use it instead of the Service, and it is what the ports are bound to")
@@ -102,32 +125,24 @@ func parseServeFlags(args []string, usage func(*flag.FlagSet)) (*serveFlags, err
 	fs.Int64Var(&f.maxAPICallResponseLength, "maxAPICallResponseLength", 2_000_000, "bytes that the answer to an apiCall may have")
 	fs.BoolVar(&f.deferredLoading, "enableDeferredLoading", true, "load a context entry when a variable first reads it; false loads all entries of a rule that matches an image")
 	fs.BoolVar(&f.admissionReports, "admissionReports", true, "write policy reports of admitted objects")
+	fs.BoolVar(&f.policyReports, "policyReports", true, "write policy reports; false is the same as -admissionReports=false")
 	fs.StringVar(&f.enableReporting, "enableReporting", "validate,mutate,mutateExisting,generate,imageVerify", "rule types that are reported; of these Signet has imageVerify")
 	fs.StringVar(&f.allowedResults, "allowedResults", "pass,fail,error,warn,skip", "results that are reported")
 	fs.StringVar(&f.omitEvents, "omitEvents", "", "event reasons that are not sent, such as PolicyApplied,PolicySkipped")
-	fs.IntVar(&f.maxQueuedEvents, "maxQueuedEvents", 1000, "reviews that may wait to be published; further ones are dropped and counted")
+	fs.IntVar(&f.maxQueuedEvents, "maxQueuedEvents", 1000, "reviews that may wait to be published; further ones are dropped and counted; 0 means 1000")
 	fs.BoolVar(&f.generateSuccessEvents, "generateSuccessEvents", false, "send an event for every pass")
-	if err := fs.Parse(args); err != nil {
-		return nil, err
-	}
-	if fs.NArg() > 0 {
-		return nil, fmt.Errorf("unexpected argument %.64q", fs.Arg(0))
-	}
-	return f, f.check()
+	fs.BoolVar(&f.dumpPayload, "dumpPayload", false, "log every admission request about objects, with what its object holds; not for longer than a search for a fault")
+	f.accepted.register(fs)
+	return fs
 }
 
 func (f *serveFlags) check() error {
-	var errs []error
+	errs := []error{f.accepted.check(f.autoUpdateWebhooks), f.checkPorts(), f.checkLists(), f.checkCertificates(), f.checkNumbers()}
 	if f.webhookTimeout < 1 || f.webhookTimeout > 30 {
 		errs = append(errs, fmt.Errorf("--webhookTimeout=%d: must be 1 to 30 seconds", f.webhookTimeout))
 	}
 	if f.serverIP != "" && net.ParseIP(f.serverIP) == nil {
 		errs = append(errs, fmt.Errorf("--serverIP=%.64q: not an IP address", f.serverIP))
-	}
-	for name, port := range map[string]int{"webhookServerPort": f.webhookServerPort, "servicePort": f.servicePort} {
-		if port < 1 || port > 65535 {
-			errs = append(errs, fmt.Errorf("--%s=%d: not a port", name, port))
-		}
 	}
 	if n := f.exceptionNamespace; n != "" && n != "*" && len(validation.IsDNS1123Label(n)) > 0 {
 		errs = append(errs, fmt.Errorf("--exceptionNamespace=%.64q: must be a namespace or *", n))
@@ -165,13 +180,11 @@ func (f *serveFlags) check() error {
 			errs = append(errs, fmt.Errorf("--registryCredentialHelpers: %w", err))
 		}
 	}
-	switch f.tlsKeyAlgorithm {
-	case "RSA", "ECDSA", "Ed25519":
-	default:
-		errs = append(errs, fmt.Errorf("--tlsKeyAlgorithm=%.64q: must be RSA, ECDSA or Ed25519", f.tlsKeyAlgorithm))
-	}
 	return errors.Join(errs...)
 }
+
+// reports tells whether policy reports are written.
+func (f *serveFlags) reports() bool { return f.admissionReports && f.policyReports }
 
 func (f *serveFlags) exceptions() controllers.Exceptions {
 	return controllers.Exceptions{Enabled: f.enablePolicyException, Namespace: f.exceptionNamespace}

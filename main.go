@@ -41,7 +41,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	switch args[0] {
 	case "serve":
-		return serveCommand(ctrl.SetupSignalHandler(), args[1:], stderr)
+		return serveCommand(ctrl.SetupSignalHandler(), args[1:], stdout, stderr)
 	case "verify":
 		return local(cli.Verify, args[1:], stdout, stderr)
 	case "explain":

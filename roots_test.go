@@ -2,7 +2,7 @@ package main
 
 import (
 	"encoding/base64"
-	"flag"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -70,7 +70,7 @@ func TestRoots(t *testing.T) {
 			}
 			var roots trust.Root
 			runs := 0
-			f, err := parseServeFlags(tc.args, func(*flag.FlagSet) {})
+			f, err := parseServeFlags(tc.args, io.Discard)
 			if err == nil {
 				r, runnables, e := newRoots(t.Context(), &rest.Config{Host: "http://127.0.0.1:1"}, f, func(name string) string { return tc.env[name] }, logr.Discard())
 				roots, runs, err = r, len(runnables), e

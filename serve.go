@@ -49,11 +49,8 @@ const serveUsage = `Runs the admission webhooks and what keeps the cluster in st
 Flags:
 `
 
-func serveCommand(ctx context.Context, args []string, stderr io.Writer) int {
-	f, err := parseServeFlags(args, func(fs *flag.FlagSet) {
-		fmt.Fprint(stderr, serveUsage)
-		fs.PrintDefaults()
-	})
+func serveCommand(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	f, err := parseServeFlags(args, stdout)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
@@ -133,7 +130,7 @@ func serve(ctx context.Context, f *serveFlags, log logr.Logger) error {
 		SystemNamespace: namespace, Store: store, Policies: compile, Certificates: certificates, Replica: replica, Troubles: troubles,
 		ServicePort: int32(f.servicePort), ServerIP: f.serverIP, ServerPort: int32(f.webhookServerPort), //nolint:gosec // ports, checked
 		WebhookTimeout: int32(f.webhookTimeout), StaticWebhooks: !f.autoUpdateWebhooks, //nolint:gosec // at most 30
-		NoAdmissionReports: !f.admissionReports, Namespaces: namespaces, Roles: roles, Exceptions: f.exceptions(), Globals: globals,
+		NoAdmissionReports: !f.reports(), Namespaces: namespaces, Roles: roles, Exceptions: f.exceptions(), Globals: globals,
 		Settings: live, UnreadKeys: recorder.UnreadKeys,
 		Changed: func() { followKeys(keys, store) },
 	})
@@ -145,6 +142,7 @@ func serve(ctx context.Context, f *serveFlags, log logr.Logger) error {
 			Engine: review, Record: record(recorder, troubles), Settings: live, Roles: roles,
 			Unjudged:   recorder.Unjudged,
 			LetThrough: func(why settings.Reason, kind string) { recorder.LetThrough(string(why), kind) },
+			Dump:       f.dumpPayload,
 		}, compile, set, f.exceptions(), namespace)
 	for _, r := range append(refreshers, keys, recorder, &report.Pruner{Recorder: recorder}, configMaps, server) {
 		if err := mgr.Add(r); err != nil {
@@ -254,7 +252,7 @@ func newRecorder(config *rest.Config, mgr manager.Manager, f *serveFlags, store 
 		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Policies: store,
 		Events:     broadcaster.NewRecorder(mgr.GetScheme(), "kyverno-admission"),
 		Registerer: metrics.Registry, Version: version,
-		AdmissionReports: f.admissionReports, EnableReporting: list(f.enableReporting), AllowedResults: list(f.allowedResults),
+		AdmissionReports: f.reports(), EnableReporting: list(f.enableReporting), AllowedResults: list(f.allowedResults),
 		OmitEvents: list(f.omitEvents), MaxQueued: f.maxQueuedEvents, GenerateSuccessEvents: f.generateSuccessEvents,
 		SuccessEvents: func() (bool, []string) { return live.Current().SuccessEvents() },
 		Logger:        log.WithName("report"),

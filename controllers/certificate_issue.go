@@ -21,10 +21,12 @@ import (
 	"time"
 )
 
-// How long certificates hold, and by how much their start lies in the past for clocks that are behind.
+// ServingLife is how long a serving certificate holds.
+const ServingLife = 150 * 24 * time.Hour
+
+// How long an authority holds, and by how much the start of certificates lies in the past for clocks that are behind.
 const (
 	authorityLife = 365 * 24 * time.Hour
-	servingLife   = 150 * 24 * time.Hour
 	backdate      = time.Hour
 )
 
@@ -121,7 +123,7 @@ func (a *authority) issue(n names, algorithm KeyAlgorithm, now time.Time) (*tls.
 	if err != nil {
 		return nil, fmt.Errorf("making a key: %w", err)
 	}
-	end := now.Add(servingLife)
+	end := now.Add(ServingLife)
 	if a.certificate.NotAfter.Before(end) {
 		end = a.certificate.NotAfter
 	}

@@ -82,7 +82,7 @@ func NewCertificates(c client.Client, o CertificateOptions) *Certificates {
 	if o.TLSSecretName == "" {
 		o.TLSSecretName = prefix + ".kyverno-tls-pair"
 	}
-	if o.RenewBefore <= 0 || o.RenewBefore >= servingLife {
+	if o.RenewBefore <= 0 || o.RenewBefore >= ServingLife {
 		o.RenewBefore = defaultRenewBefore
 	}
 	if o.Now == nil {

@@ -174,10 +174,10 @@ func TestServingCertificateRenewal(t *testing.T) {
 	clock, api := newClock(), newAPI(t)
 	c := NewCertificates(api, CertificateOptions{SystemNamespace: "kyverno", Now: clock.now})
 	first := ensure(t, c)
-	if got := first.NotAfter.Sub(clock.now()); got != servingLife {
+	if got := first.NotAfter.Sub(clock.now()); got != ServingLife {
 		t.Errorf("holds for %s", got)
 	}
-	clock.advance(servingLife - defaultRenewBefore - time.Minute)
+	clock.advance(ServingLife - defaultRenewBefore - time.Minute)
 	if !ensure(t, c).Equal(first) {
 		t.Error("replaced too early")
 	}

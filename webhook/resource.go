@@ -40,6 +40,8 @@ type Resources struct {
 	LetThrough func(reason settings.Reason, kind string)
 	// Unjudged is told of every request that could not be judged, and whether it was admitted. It must not block.
 	Unjudged func(kind string, allowed bool)
+	// Dump logs every request before it is judged.
+	Dump bool
 }
 
 // Review returns the review of one common path.
@@ -52,6 +54,9 @@ func (h *Resources) ReviewOf(phase engine.Phase, failure policy.FailurePolicy, o
 	ignore := failure == policy.Ignore
 	return func(ctx context.Context, req *admissionv1.AdmissionRequest, timeout time.Duration) *admissionv1.AdmissionResponse {
 		start := time.Now()
+		if h.Dump {
+			dump(logr.FromContextOrDiscard(ctx), req)
+		}
 		if req.Operation != admissionv1.Create && req.Operation != admissionv1.Update {
 			return &admissionv1.AdmissionResponse{Allowed: true}
 		}

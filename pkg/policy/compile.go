@@ -86,6 +86,8 @@ type compiler struct {
 	literal bool
 	// readsRoles says that a variable of the rule at hand reads the roles of the user.
 	readsRoles bool
+	// extracting says that the rule at hand names the places of images itself.
+	extracting bool
 }
 
 func newCompiler(meta metav1.ObjectMeta, spec *v1.Spec, opts Options) *compiler {

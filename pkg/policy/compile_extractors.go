@@ -61,6 +61,9 @@ func (c *compiler) place(in *v1.ImageExtractorConfig, path *field.Path, rule *v1
 				break
 			}
 		}
+		if slices.ContainsFunc(rule.VerifyImages, func(e v1.ImageVerification) bool { return isTrue(e.VerifyDigest) }) {
+			c.warn("%s: no digest can be written through it, so that verifyDigest refuses images without one", path.Child("jmesPath"))
+		}
 		convert = func(text string) (string, error) { return converted(query, text) }
 	}
 	place, err := extract.CompilePlace(in.Path, in.Value, in.Key, in.Name, convert)

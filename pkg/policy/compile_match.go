@@ -104,8 +104,12 @@ func (c *compiler) filter(in *v1.ResourceFilter, path *field.Path, matching bool
 	return out
 }
 
-// warnOfSubresource warns of subresources by which no image comes into an object.
+// warnOfSubresource warns of subresources by which no image comes into an object. Extractors may find images anywhere: those
+// of a Tekton TaskRun's steps stand in its status.
 func (c *compiler) warnOfSubresource(path *field.Path, kind string) {
+	if c.extracting {
+		return
+	}
 	switch last := kind[strings.LastIndexAny(kind, "/.")+1:]; last {
 	case "scale":
 		c.warn("%s: objects of the subresource scale have no images", path)

@@ -37,6 +37,7 @@ func (c *compiler) rule(in *v1.Rule, path *field.Path, fallback actions) {
 	}
 	out := &Rule{Policy: c.out, Name: in.Name, ReportProperties: in.ReportProperties, fallback: fallback}
 	out.Extractors = c.extractors(in, path.Child("imageExtractors"))
+	c.extracting = len(in.ImageExtractors) > 0
 	out.Filter.Match = c.block(&in.Match, path.Child("match"), true)
 	if in.Exclude != nil {
 		before := len(c.errs)

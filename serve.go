@@ -27,6 +27,7 @@ import (
 	reports "github.com/signet-policy/signet/api/wgpolicyk8s/v1alpha2"
 	"github.com/signet-policy/signet/controllers"
 	"github.com/signet-policy/signet/pkg/credentials"
+	"github.com/signet-policy/signet/pkg/egress"
 	"github.com/signet-policy/signet/pkg/engine"
 	"github.com/signet-policy/signet/pkg/globalcontext"
 	"github.com/signet-policy/signet/pkg/image"
@@ -289,6 +290,7 @@ func newEngine(f *serveFlags, store *policy.Store, replica *controllers.Replica,
 		Loader: context, EagerContext: !f.deferredLoading,
 		Accesses: images, Verifier: sigstore.New(roots).Searching(rekor.New()), Store: store, Namespaces: namespaces, Roles: roles,
 		Keys:          keys,
+		Resolve:       egress.Addresses,
 		Current:       replica.Current,
 		Notary:        notary.New(registry.Outside("signet/" + version)),
 		Parser:        func() *image.Parser { return live.Current().Images() },

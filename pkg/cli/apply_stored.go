@@ -11,6 +11,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
+	"github.com/signet-policy/signet/pkg/egress"
 	"github.com/signet-policy/signet/pkg/engine"
 	"github.com/signet-policy/signet/pkg/policy"
 )
@@ -28,6 +29,7 @@ func (a *applied) reviewer(seen *recorder, secrets *keys, told *override, user *
 	return engine.New(engine.Options{
 		Accesses: seen.images, Verifier: seen, Notary: notaryRecorder{seen}, Store: store, Keys: secrets, CacheDisabled: true,
 		Timeout: a.flags.timeout + engineMargin, Loader: told, Roles: user, Namespaces: a,
+		Resolve: egress.Addresses,
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/signet-policy/signet/pkg/egress"
 	"github.com/signet-policy/signet/pkg/engine"
 	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/keyring"
@@ -107,7 +108,7 @@ func (j *judgement) judge(ctx context.Context) error {
 	store.Sync()
 	options := engine.Options{
 		Accesses: j.seen.images, Verifier: j.seen, Notary: notaryRecorder{j.seen}, Store: store, Keys: j.keys, CacheDisabled: true, Timeout: j.flags.timeout + engineMargin,
-		Loader: j.keys.objects.context(),
+		Loader: j.keys.objects.context(), Resolve: egress.Addresses,
 	}
 	if c := j.keys.objects.cluster; c != nil {
 		options.Namespaces = c

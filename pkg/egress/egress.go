@@ -54,3 +54,8 @@ func Dialer(timeout time.Duration, loopback bool) *net.Dialer {
 		},
 	}
 }
+
+// Addresses looks up the addresses of a host as the system does. Nothing is sent to them.
+func Addresses(ctx context.Context, host string) ([]netip.Addr, error) {
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+}

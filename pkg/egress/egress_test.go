@@ -3,6 +3,7 @@ package egress_test
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -56,5 +57,14 @@ func TestDialer(t *testing.T) {
 		if _, err := egress.Dialer(time.Second, false).DialContext(t.Context(), "tcp", net.JoinHostPort(host, port)); !errors.Is(err, egress.ErrForbidden) {
 			t.Errorf("%s: %v", host, err)
 		}
+	}
+}
+
+// An address stands for itself, so that nobody is asked for it.
+func TestAddresses(t *testing.T) {
+	t.Parallel()
+	got, err := egress.Addresses(t.Context(), "192.0.2.1")
+	if want := netip.MustParseAddr("192.0.2.1"); err != nil || len(got) != 1 || got[0].Unmap() != want {
+		t.Errorf("%v, %v", got, err)
 	}
 }

@@ -21,12 +21,23 @@ type data struct {
 
 // newData is the data of an object. Digests of its images are given by a function.
 func newData(r *review, object map[string]any, digest func(*plan.Image) image.Digest) *data {
-	d := &data{review: r, object: object, digest: digest, base: expr.NewScope(expr.Env{})}
+	d := &data{review: r, object: object, digest: digest, base: expr.NewScope(r.engine.env())}
 	d.base.SetLazyData("request", func(context.Context) (any, error) { return d.request(), nil })
 	namespace, name := serviceAccount(r.req.Attributes.User.Name)
 	d.base.SetData("serviceAccountNamespace", namespace)
 	d.base.SetData("serviceAccountName", name)
 	return d
+}
+
+// env is what functions of expressions ask of the world: short references are written out as those of objects are read.
+func (e *Engine) env() expr.Env {
+	return expr.Env{Resolve: e.opts.Resolve, NormalizeImage: func(reference string) (string, error) {
+		named, err := e.parser().Parse(reference)
+		if err != nil {
+			return "", err
+		}
+		return named.Ref.String(), nil
+	}}
 }
 
 // named is the digest that a reference names; empty while its tag has not been resolved.

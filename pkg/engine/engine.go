@@ -8,6 +8,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
@@ -65,6 +66,8 @@ type Options struct {
 	Loader Loader
 	// Current tells whether what the store holds may be relied on now; without it, it always may.
 	Current func() bool
+	// Resolve looks up the addresses of a host for is_external_url(); without it, names of hosts are errors there.
+	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 	// EagerContext loads all context entries of a rule before its preconditions are looked at, instead of each when it is
 	// first read.
 	EagerContext bool

@@ -75,6 +75,7 @@ func TestOperators(t *testing.T) {
 		{`2`, "GreaterThan", `1`, true}, {`1`, "GreaterThan", `1`, false}, {`1`, "GreaterThanOrEquals", `1`, true}, {`1`, "LessThan", `2`, true}, {`2`, "LessThan", `2`, false}, {`2`, "LessThanOrEquals", `2`, true},
 		{`"2"`, "GreaterThan", `1`, true}, {`2`, "GreaterThan", `"1"`, true}, {`"10"`, "GreaterThan", `"9"`, true}, {`1.5`, "GreaterThan", `1`, true}, {`"1e3"`, "GreaterThan", `"999"`, true},
 		{`"2h"`, "GreaterThan", `"90m"`, true}, {`"1h"`, "LessThan", `3601`, true}, {`3601`, "GreaterThan", `"1h"`, true}, {`"1h"`, "LessThanOrEquals", `"60m"`, true},
+		{`"3599"`, "LessThan", `"1h"`, true}, {`"3601"`, "LessThan", `"1h"`, false}, {`"0"`, "LessThanOrEquals", `"1s"`, true}, {`"2h"`, "GreaterThan", `"3600"`, false}, {`"x"`, "LessThan", `"1h"`, false},
 		{`"1Gi"`, "GreaterThan", `"1000Mi"`, true}, {`"500m"`, "LessThan", `"1"`, true}, {`"500m"`, "LessThan", `1`, false} /* minutes and a second */, {`"1.10"`, "LessThan", `"1.9"`, true},
 		{`"1.10.0"`, "GreaterThan", `"1.9.0"`, true}, {`"1.0.0-rc1"`, "LessThan", `"1.0.0"`, true}, {`"1.9.0"`, "GreaterThanOrEquals", `"1.9.0"`, true}, {`"v1.0.0"`, "GreaterThan", `"0.1.0"`, false},
 		{`"x"`, "GreaterThan", `"a"`, false}, {`"x"`, "LessThan", `"z"`, false}, {`null`, "LessThan", `1`, false}, {`null`, "GreaterThanOrEquals", `0`, false}, {`true`, "GreaterThan", `false`, false},

@@ -174,6 +174,9 @@ func ordered(key, value any) (order int, ok bool) {
 		return x.Cmp(y), true
 	}
 	a, aNumber = numberOf(key)
+	if x, y, ok := durations(a, value); aNumber && ok {
+		return compareNumbers(x, y), true // a number in the text of a label, say, is as good as a number
+	}
 	b, bNumber = numberOf(value)
 	if aNumber && bNumber {
 		return compareNumbers(a, b), true

@@ -100,7 +100,7 @@ func dockerHub(host string) bool {
 }
 
 func hostForms(host string) []string {
-	bare := host
+	bare := plainPort(host)
 	for _, port := range []string{":443", ":80"} {
 		bare = strings.TrimSuffix(bare, port)
 	}
@@ -114,8 +114,17 @@ func hostForms(host string) []string {
 	return forms
 }
 
+// plainPort is a host without the zeros before the number of its port, which lead to the same place.
+func plainPort(host string) string {
+	i := strings.LastIndexByte(host, ':')
+	if i < 0 || !strings.HasPrefix(host[i:], ":0") || strings.Trim(host[i+1:], "0123456789") != "" {
+		return host
+	}
+	return host[:i+1] + strings.TrimLeft(host[i+1:], "0")
+}
+
 func pathForms(host, path string) []string {
-	bare := strings.TrimSuffix(strings.TrimSuffix(host, ":443"), ":80")
+	bare := strings.TrimSuffix(strings.TrimSuffix(plainPort(host), ":443"), ":80")
 	if !dockerHub(bare) {
 		return []string{path}
 	}

@@ -27,7 +27,7 @@ func TestA10PatternMatches(t *testing.T) {
 		"docker.io/library/nginx:*": {[]string{"nginx", "docker.io/nginx", "library/nginx", "INDEX.docker.io/nginx:2", "docker.io:443/nginx"}, []string{"docker.io/library/a/nginx"}},
 		"docker.io/library/nginx*":  {[]string{"nginx", "nginx@" + digestA, "nginx-evil"}, []string{"xnginx"}},
 		"index.docker.io/nginx:*":   {[]string{"index.docker.io/nginx:1", "index.docker.io/library/nginx"}, []string{"nginx"}},
-		"ghcr.io/a/b:*":             {[]string{"ghcr.io/a/b:v1", "GHCR.IO/a/b:1", "ghcr.io:443/a/b:1", "ghcr.io:80/a/b:1", "ghcr.io/a/b:v1@" + digestA, "ghcr.io/a/b"}, []string{"ghcr.io/a/b@" + digestA, "ghcr.io:8443/a/b:1", "ghcr.io/a/b-evil:1", "xghcr.io/a/b:1"}},
+		"ghcr.io/a/b:*":             {[]string{"ghcr.io/a/b:v1", "GHCR.IO/a/b:1", "ghcr.io:443/a/b:1", "ghcr.io:80/a/b:1", "ghcr.io:0443/a/b:1", "GHCR.io:00080/a/b:1", "ghcr.io/a/b:v1@" + digestA, "ghcr.io/a/b"}, []string{"ghcr.io:04430/a/b:1", "ghcr.io/a/b@" + digestA, "ghcr.io:8443/a/b:1", "ghcr.io/a/b-evil:1", "xghcr.io/a/b:1"}},
 		"ghcr.io/a/b@*":             {[]string{"ghcr.io/a/b@" + digestA, "ghcr.io/a/b:v1@" + digestA}, []string{"ghcr.io/a/b:v1"}},
 		"ghcr.io/a/b*":              {[]string{"ghcr.io/a/b@" + digestA, "ghcr.io/a/b:1", "ghcr.io/a/b-evil:1", "ghcr.io/a/b/c:1"}, []string{"ghcr.io/a/c:1"}},
 		"ghcr.io/a/b":               {nil, []string{"ghcr.io/a/b", "ghcr.io/a/b:1"}},
@@ -37,7 +37,7 @@ func TestA10PatternMatches(t *testing.T) {
 		"ghcr.io/org*":              {[]string{"ghcr.io/org-evil/x", "ghcr.io/org/x"}, []string{"ghcr.io/other/x"}},
 		"*":                         {[]string{"nginx", "ghcr.io/a/b@" + digestA, "localhost:5000/x"}, nil},
 		"*/x:?":                     {[]string{"ghcr.io/a/x:1", "x:1"}, []string{"ghcr.io/a/x:10"}},
-		"[::1]:5000/x:*":            {[]string{"[::1]:5000/x"}, []string{"[::2]:5000/x"}},
+		"[::1]:5000/x:*":            {[]string{"[::1]:5000/x", "[::1]:05000/x"}, []string{"[::2]:5000/x"}},
 		"ghcr.io/{a,b}/*":           {nil, []string{"ghcr.io/a/x"}},
 		"foo/bar:*":                 {nil, []string{"foo/bar:1"}},
 		"Foo/bar:*":                 {[]string{"Foo/bar:1"}, []string{"docker.io/foo/bar:1"}},
@@ -73,6 +73,7 @@ func TestA10PatternSkips(t *testing.T) {
 		"tag":                     {"ghcr.io/a/b:v1", "ghcr.io/a/b:v1", true},
 		"host case":               {"ghcr.io/a/*", "GHCR.IO/a/b:v1", true},
 		"port 443":                {"ghcr.io/a/*", "ghcr.io:443/a/b:v1", true},
+		"port 443 with a zero":    {"ghcr.io/a/*", "ghcr.io:0443/a/b:v1", false},
 		"port 80":                 {"ghcr.io/a/*", "ghcr.io:80/a/b:v1", false},
 		"tag of a digest":         {"ghcr.io/a/b:v1", "ghcr.io/a/b:v1@" + digestA, false},
 		"any tag of a digest":     {"ghcr.io/a/b:*", "ghcr.io/a/b:1@" + digestA, false},
@@ -96,7 +97,7 @@ func TestA10PatternSkips(t *testing.T) {
 // A-01, A-84: every spelling of one image is one image for a pattern in any of its full spellings.
 func TestA01A84Spellings(t *testing.T) {
 	t.Parallel()
-	spellings := []string{"nginx", "library/nginx", "docker.io/nginx", "docker.io/library/nginx", "index.docker.io/library/nginx", "registry-1.docker.io/library/nginx", "DOCKER.IO/nginx", "docker.io:443/library/nginx", "registry-1.docker.io:443/nginx"}
+	spellings := []string{"nginx", "library/nginx", "docker.io/nginx", "docker.io/library/nginx", "index.docker.io/library/nginx", "registry-1.docker.io/library/nginx", "DOCKER.IO/nginx", "docker.io:443/library/nginx", "registry-1.docker.io:443/nginx", "docker.io:0443/nginx"}
 	for _, pat := range []string{"docker.io/nginx:*", "docker.io/library/nginx:*", "docker.io/nginx:latest", "DOCKER.IO:443/library/nginx:*"} {
 		for _, s := range spellings {
 			if !pattern(t, pat).Matches(parse(t, s).Forms()) {

@@ -9,7 +9,7 @@ func SameRepository(a, b Ref) bool {
 
 // canonical is the repository with a lower-case host, without a default port, and with one name for Docker Hub's.
 func (r Ref) canonical() string {
-	host, path := strings.ToLower(r.registry), r.path
+	host, path := plainPort(strings.ToLower(r.registry)), r.path
 	for _, port := range []string{":443", ":80"} {
 		host = strings.TrimSuffix(host, port)
 	}

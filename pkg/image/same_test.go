@@ -15,6 +15,7 @@ func TestSameRepository(t *testing.T) {
 		"tags and digests":      {"ghcr.io/a/b:1", "ghcr.io/a/b@" + digestA, true},
 		"case of the host":      {"GHCR.IO/a/b", "ghcr.io/a/b", true},
 		"default port":          {"ghcr.io:443/a/b", "ghcr.io:80/a/b", true},
+		"zeros before the port": {"ghcr.io:0443/a/b", "ghcr.io/a/b", true},
 		"Docker Hub":            {"nginx", "index.docker.io/library/nginx:1", true},
 		"Docker Hub, long":      {"docker.io/library/nginx", "registry-1.docker.io/nginx", true},
 		"another path":          {"ghcr.io/a/b", "ghcr.io/a/b-evil", false},

@@ -37,7 +37,7 @@ func (ev *evaluation) project(n *parsing.ASTNode, v any, strict bool, depth int)
 			return nil, err
 		}
 		if s, ok := left.(string); ok && sliced(&n.Children[0]) {
-			return s, nil
+			return ev.eval(&n.Children[1], s, strict, depth) // what is asked of it is not there
 		}
 		list, ok := left.([]any)
 		if !ok {

@@ -191,7 +191,7 @@ func (f *fixture) apply(t *testing.T, manifests string) {
 func await(t *testing.T, what string, check func() string) {
 	t.Helper()
 	var last string
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(3 * time.Minute)
 	for time.Now().Before(deadline) {
 		if last = check(); last == "" {
 			return

@@ -112,8 +112,15 @@ func (s *Server) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("webhook server: %w", err)
 	}
+	return s.serve(ctx, listener)
+}
+
+// serve is Start with a listener, which it closes.
+func (s *Server) serve(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{
-		Handler: s.mux, TLSConfig: s.TLS, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second,
+		// The first one is also that of TLS handshakes. The API server waits ten seconds for one: whoever gives up earlier wastes the
+		// work of both when many come together.
+		Handler: s.mux, TLSConfig: s.TLS, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second,
 		WriteTimeout: 60 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: nil, BaseContext: func(net.Listener) context.Context { return logr.NewContext(context.WithoutCancel(ctx), s.Log) },
 	}

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -142,6 +143,18 @@ func TestT013Panic(t *testing.T) {
 	}
 }
 
+// closing tells when nobody listens any more.
+type closing struct {
+	net.Listener
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (c *closing) Close() error {
+	defer c.once.Do(func() { close(c.closed) })
+	return c.Listener.Close()
+}
+
 // a server that is told to end answers the reviews that it has begun, each with its verdict, and takes no new ones.
 func TestA56Drain(t *testing.T) {
 	t.Parallel()
@@ -149,12 +162,11 @@ func TestA56Drain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := listener.Addr().String()
-	listener.Close()
+	closed := &closing{Listener: listener, closed: make(chan struct{})}
 	// Any server's certificate will do.
 	borrowed := httptest.NewTLSServer(nil)
 	defer borrowed.Close()
-	s := webhook.NewServer(address, borrowed.TLS, func() error { return nil }, logr.Discard())
+	s := webhook.NewServer("", borrowed.TLS, func() error { return nil }, logr.Discard())
 	begun, goOn := make(chan struct{}), make(chan struct{})
 	s.Handle("/x", true, func(ctx context.Context, _ *admissionv1.AdmissionRequest, _ time.Duration) *admissionv1.AdmissionResponse {
 		begun <- struct{}{}
@@ -167,36 +179,29 @@ func TestA56Drain(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ended := make(chan error, 1)
-	go func() { ended <- s.Start(ctx) }()
+	go func() { ended <- webhook.Serve(ctx, s, closed) }()
 	client := borrowed.Client()
 	client.Timeout = time.Minute
 	answers := make(chan string, 1)
 	go func() {
-		for {
-			res, err := client.Post("https://"+address+"/x", "application/json", strings.NewReader(body("{}")))
-			if err != nil {
-				time.Sleep(5 * time.Millisecond) // it does not listen yet
-				continue
-			}
-			b, err := io.ReadAll(res.Body)
-			res.Body.Close()
-			answers <- fmt.Sprint(string(b), err)
+		res, err := client.Post("https://"+listener.Addr().String()+"/x", "application/json", strings.NewReader(body("{}")))
+		if err != nil {
+			answers <- err.Error()
 			return
 		}
+		b, err := io.ReadAll(res.Body)
+		res.Body.Close()
+		answers <- fmt.Sprint(string(b), err)
 	}()
 	select {
 	case <-begun:
 	case err := <-ended:
 		t.Fatal(err)
+	case got := <-answers:
+		t.Fatal(got)
 	}
 	cancel()
-	for {
-		conn, err := net.Dial("tcp", address)
-		if err != nil {
-			break // it does not listen any more
-		}
-		conn.Close()
-	}
+	<-closed.closed
 	select {
 	case err := <-ended:
 		t.Fatalf("ended before the review: %v", err)

@@ -47,7 +47,7 @@ func TestDialer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	conn, err := egress.Dialer(time.Second, true).DialContext(t.Context(), "tcp", l.Addr().String())
+	conn, err := egress.Dialer(time.Minute, true).DialContext(t.Context(), "tcp", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -329,7 +329,7 @@ func TestA47RejectedContent(t *testing.T) {
 			payload := []byte("bundle")
 			m := f.Attach(repo, f.digest, bundle, bundle, nil, payload)
 			tc.arrange(f, m, registrytest.DigestOf(payload))
-			a := f.attached(t, within(t, 20*time.Second))
+			a := f.attached(t, within(t, 2*time.Minute))
 			bad := rejected(a)
 			if len(bad) == 0 || len(payloads(a)) > 0 || len(a.Problems) > 0 {
 				t.Fatalf("got %+v, want only rejected artifacts", a)
@@ -362,7 +362,7 @@ func TestBrokenNeighbours(t *testing.T) {
 		`"subject":{"mediaType":"` + ociManifest + `","digest":"` + f.digest + `","size":2}}`
 	d := f.PushManifest(repo, "", "application/octet-stream", []byte(liar))
 	f.AttachFallback(repo, f.digest, d)
-	a := f.attached(t, within(t, 20*time.Second))
+	a := f.attached(t, within(t, 2*time.Minute))
 	if diff := cmp.Diff([]string{"good"}, payloads(a)); diff != "" {
 		t.Error(diff)
 	}
@@ -430,7 +430,7 @@ func TestUnreadablePlaces(t *testing.T) {
 				f.AttachFallback(repo, f.digest)
 				f.Fault(registrytest.Match{Kind: "other"}, registrytest.Redirect(302, "/v2/loop"))
 				f.Fault(match(f), tc.fault)
-				a := f.attached(t, within(t, 20*time.Second))
+				a := f.attached(t, within(t, 2*time.Minute))
 				if len(a.Problems) != 1 || len(rejected(a)) > 0 {
 					t.Fatalf("problems %v, rejected %v", a.Problems, rejected(a))
 				}
@@ -470,7 +470,7 @@ func TestUnreadableContent(t *testing.T) {
 					ref = registrytest.DigestOf([]byte("bundle"))
 				}
 				f.Fault(registrytest.Match{Kind: kind, Reference: ref}, tc.fault)
-				a := f.attached(t, within(t, 20*time.Second))
+				a := f.attached(t, within(t, 2*time.Minute))
 				if len(a.Problems) != 1 {
 					t.Fatalf("got %+v", a)
 				}

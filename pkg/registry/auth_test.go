@@ -316,7 +316,7 @@ func TestT077ForeignRealm(t *testing.T) {
 			other.Fault(registrytest.Match{Kind: registrytest.Token}, registrytest.Status(401, ""))
 			for _, cred := range []authn.AuthConfig{{Username: "me", Password: "hunter2"}, {IdentityToken: "hunter2"}} {
 				c := newClient(t, registry.Options{Keychain: keychain{f.Host(): cred}})
-				_, err := c.Resolve(within(t, 20*time.Second), parse(t, f.Host()+"/"+repo+":v1"))
+				_, err := c.Resolve(within(t, 2*time.Minute), parse(t, f.Host()+"/"+repo+":v1"))
 				wantReason(t, err, tc.code, false)
 			}
 			for _, e := range other.Log() {
@@ -398,7 +398,7 @@ func TestA46HostileAuth(t *testing.T) {
 			if tc.token != nil {
 				f.Fault(registrytest.Match{Kind: registrytest.Token}, tc.token)
 			}
-			_, err := f.client.Resolve(within(t, 20*time.Second), parse(t, f.Host()+"/"+repo+":v1"))
+			_, err := f.client.Resolve(within(t, 2*time.Minute), parse(t, f.Host()+"/"+repo+":v1"))
 			wantReason(t, err, tc.code, false)
 			if n := len(f.Log()); n > 12 {
 				t.Errorf("%d requests", n)

@@ -147,7 +147,7 @@ func TestA48ResolveFailures(t *testing.T) {
 			s.PushImage("acme/app", "v1", nil)
 			s.Fault(registrytest.Match{}, tc.fault)
 			c := newClient(t, registry.Options{Limits: registry.Limits{Pause: time.Millisecond}})
-			_, err := c.Resolve(within(t, 30*time.Second), parse(t, s.Host()+"/acme/app:v1"))
+			_, err := c.Resolve(within(t, 2*time.Minute), parse(t, s.Host()+"/acme/app:v1"))
 			e := wantReason(t, err, tc.code, false)
 			if !strings.Contains(e.Text, tc.text) || !strings.Contains(e.Text, "GET "+s.URL()+"/v2/acme/app/manifests/v1: ") {
 				t.Errorf("text %q does not hold the request and %q", e.Text, tc.text)

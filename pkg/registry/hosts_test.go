@@ -172,7 +172,7 @@ func TestMirrorOrder(t *testing.T) {
 				capabilities = ["pull", "resolve"]
 				[host."` + urls[1] + `"]`})
 			c := newClient(t, registry.Options{ConfigDir: dir})
-			_, err := c.Resolve(within(t, 20*time.Second), parse(t, "ghcr.io/"+repo+":v1"))
+			_, err := c.Resolve(within(t, 2*time.Minute), parse(t, "ghcr.io/"+repo+":v1"))
 			if tc.code == "" && err != nil {
 				t.Error(err)
 			}
@@ -217,7 +217,7 @@ func TestUnreachableUpstreamRests(t *testing.T) {
 	p := pin(t, "ghcr.io/"+repo, digest)
 	var first int64
 	for i := range 3 {
-		a, err := c.Attached(within(t, 20*time.Second), p, image.Ref{})
+		a, err := c.Attached(within(t, 2*time.Minute), p, image.Ref{})
 		if err != nil || len(payloads(a)) != 1 || len(a.Problems) != 3 {
 			t.Fatalf("got %+v, %v", a, err)
 		}

@@ -103,7 +103,7 @@ func TestSilentPlace(t *testing.T) {
 	f := newFixture(t)
 	f.Attach(repo, f.digest, bundle, bundle, nil, []byte("bundle"))
 	f.Fault(registrytest.Match{Reference: f.tag() + ".sig"}, registrytest.Hang())
-	ctx := within(t, 4*time.Second)
+	ctx := within(t, 16*time.Second)
 	a := f.attached(t, ctx)
 	if diff := cmp.Diff([]string{"bundle"}, payloads(a)); diff != "" {
 		t.Error(diff)

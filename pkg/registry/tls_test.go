@@ -29,7 +29,7 @@ func TestLoopbackScheme(t *testing.T) {
 	t.Parallel()
 	s := registrytest.NewTLS(t)
 	digest := s.PushImage(repo, "v1", nil)
-	_, err := newClient(t, registry.Options{}).Resolve(within(t, 20*time.Second), parse(t, s.Host()+"/"+repo+":v1"))
+	_, err := newClient(t, registry.Options{}).Resolve(within(t, 2*time.Minute), parse(t, s.Host()+"/"+repo+":v1"))
 	e := wantReason(t, err, reason.RegistryUnavailable, false)
 	if !strings.Contains(e.Text, "TLS failure") {
 		t.Error(e.Text)
@@ -43,7 +43,7 @@ func TestLoopbackScheme(t *testing.T) {
 	write(t, filepath.Join(dir, "_default", "hosts.toml"), `ca = "ca.pem"`)
 	c := newClient(t, registry.Options{ConfigDir: dir})
 	for range 3 {
-		p, err := c.Resolve(within(t, 20*time.Second), parse(t, s.Host()+"/"+repo+":v1"))
+		p, err := c.Resolve(within(t, 2*time.Minute), parse(t, s.Host()+"/"+repo+":v1"))
 		if err != nil || p.Digest().String() != digest {
 			t.Errorf("got %s, %v", p.Digest(), err)
 		}
@@ -77,7 +77,7 @@ func TestA51Certificates(t *testing.T) {
 			// AllowInsecure permits plain HTTP and nothing else.
 			for _, insecure := range []bool{false, true} {
 				c := newClient(t, registry.Options{ConfigDir: dir, AllowInsecure: insecure})
-				_, err := c.Resolve(within(t, 20*time.Second), parse(t, "ghcr.io/"+repo+":v1"))
+				_, err := c.Resolve(within(t, 2*time.Minute), parse(t, "ghcr.io/"+repo+":v1"))
 				if tc.ok {
 					if err != nil {
 						t.Error(err)
@@ -127,7 +127,7 @@ func TestA51EndedCertificates(t *testing.T) {
 			write(t, filepath.Join(dir, "ghcr.io", "ca.pem"), string(ca))
 			write(t, filepath.Join(dir, "ghcr.io", "hosts.toml"), "server = \""+front.URL+"\"\n"+extra)
 			for _, insecure := range []bool{false, true} {
-				p, err := newClient(t, registry.Options{ConfigDir: dir, AllowInsecure: insecure}).Resolve(within(t, 20*time.Second), parse(t, "ghcr.io/"+repo+":v1"))
+				p, err := newClient(t, registry.Options{ConfigDir: dir, AllowInsecure: insecure}).Resolve(within(t, 2*time.Minute), parse(t, "ghcr.io/"+repo+":v1"))
 				if tc.text == "" {
 					if err != nil || p.Digest().String() != digest {
 						t.Error(err)
@@ -172,10 +172,10 @@ func TestAllowInsecure(t *testing.T) {
 	strict := newClient(t, registry.Options{Transport: transport})
 	ref := parse(t, "registry.example.com:"+port+"/"+repo+":v1")
 	for range 2 {
-		if _, err := strict.With(keychain{}, true).Resolve(within(t, 20*time.Second), ref); err != nil {
+		if _, err := strict.With(keychain{}, true).Resolve(within(t, 2*time.Minute), ref); err != nil {
 			t.Error(err)
 		}
-		_, err := strict.Resolve(within(t, 20*time.Second), ref)
+		_, err := strict.Resolve(within(t, 2*time.Minute), ref)
 		e := wantReason(t, err, reason.RegistryUnavailable, false)
 		if !strings.Contains(e.Text, "does not speak TLS") {
 			t.Error(e.Text)
@@ -206,7 +206,7 @@ func TestA51BrokenTLS(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ctx := within(t, 20*time.Second)
+			ctx := within(t, 2*time.Minute)
 			if tc.short {
 				ctx = soon(t)
 			}
@@ -225,7 +225,7 @@ func TestA43RedirectFromTLS(t *testing.T) {
 	s.Fault(registrytest.Match{}, registrytest.Redirect(307, plain.URL()+"/v2/"+repo+"/manifests/v1"))
 	dir := t.TempDir()
 	s.WriteHostsToml(dir, "ghcr.io")
-	_, err := newClient(t, registry.Options{ConfigDir: dir}).Resolve(within(t, 20*time.Second), parse(t, "ghcr.io/"+repo+":v1"))
+	_, err := newClient(t, registry.Options{ConfigDir: dir}).Resolve(within(t, 2*time.Minute), parse(t, "ghcr.io/"+repo+":v1"))
 	e := wantReason(t, err, reason.RegistryUnavailable, false)
 	if !strings.Contains(e.Text, "from HTTPS to HTTP") || len(plain.Log()) > 0 {
 		t.Errorf("%s, %d requests", e.Text, len(plain.Log()))
@@ -247,7 +247,7 @@ func TestA43RedirectToLoopback(t *testing.T) {
 			},
 		}
 		c := newClient(t, registry.Options{Transport: transport})
-		_, err := c.Resolve(within(t, 20*time.Second), parse(t, "registry.example.com/"+repo+":v1"))
+		_, err := c.Resolve(within(t, 2*time.Minute), parse(t, "registry.example.com/"+repo+":v1"))
 		e := wantReason(t, err, reason.RegistryUnavailable, false)
 		if !strings.Contains(e.Text, "address refused") || len(inside.Log()) > 0 {
 			t.Errorf("%s: %s, %d requests", target, e.Text, len(inside.Log()))

@@ -175,7 +175,7 @@ func TestA44References(t *testing.T) {
 	} {
 		t.Run(ref, func(t *testing.T) {
 			t.Parallel()
-			l := newLab(t, engine.Options{Timeout: 10 * time.Second}, enforce(by(t, s)))
+			l := newLab(t, engine.Options{Timeout: time.Minute}, enforce(by(t, s)))
 			d := l.judge(t, ref)
 			if len(d.Results) != 1 || d.Allowed || string(d.Results[0].Reason) != code {
 				t.Fatalf("allowed %v, %+v", d.Allowed, d.Results)
@@ -258,7 +258,7 @@ func TestA63Secrets(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			l.engineBy(client, engine.Options{Timeout: 20 * time.Second})
+			l.engineBy(client, engine.Options{Timeout: time.Minute})
 			log := funcr.New(func(_, args string) { show(args) }, funcr.Options{Verbosity: 9})
 			// The registry is a registry until it has been asked for the tag; then it plays.
 			for _, match := range []registrytest.Match{{}, {Kind: registrytest.Tag, Skip: 1}, {Kind: registrytest.Blob}} {

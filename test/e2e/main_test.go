@@ -58,9 +58,13 @@ const atOnce = "12"
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if err := flag.Set("test.parallel", atOnce); err != nil {
-		fmt.Fprintln(os.Stderr, "e2e:", err)
-		os.Exit(1)
+	said := false // somebody who wants to see another number at work says so
+	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
+	if !said {
+		if err := flag.Set("test.parallel", atOnce); err != nil {
+			fmt.Fprintln(os.Stderr, "e2e:", err)
+			os.Exit(1)
+		}
 	}
 	if flag.Lookup("test.list").Value.String() != "" || flag.Lookup("test.run").Value.String() == "^$" {
 		os.Exit(m.Run()) // nothing will run, as with make bench
@@ -81,12 +85,12 @@ func run(m *testing.M) int {
 	fmt.Fprintf(os.Stderr, "e2e: everything is up after %s\n", time.Since(began).Round(time.Second))
 	shared = w
 	code := m.Run()
-	if code != 0 && w.signet != nil {
-		fmt.Fprintln(os.Stderr, w.signet.Tail(15))
-	}
 	if err := w.complaints(); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
-		return 1
+		code = 1
+	}
+	if code != 0 {
+		w.keepLogs()
 	}
 	return code
 }
@@ -243,12 +247,8 @@ func (w *world) stop() {
 // complaints are what Signet's log must never hold, whatever the tests did to it: a data race, a panic, a request that
 // its permissions did not cover.
 func (w *world) complaints() error {
-	logs, err := filepath.Glob(filepath.Join(w.dir, "*", "signet.log"))
-	if err != nil {
-		return err
-	}
 	var errs []error
-	for _, file := range logs {
+	for _, file := range w.logFiles() {
 		raw, err := os.ReadFile(file)
 		if err != nil {
 			return err

@@ -26,7 +26,7 @@ import (
 )
 
 // patience is how long something may take to happen. It is generous: machines that build other things are slow.
-const patience = 2 * time.Minute
+const patience = 4 * time.Minute
 
 // The annotations that Signet writes.
 const (
@@ -90,6 +90,7 @@ func namespace(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	shared.explain(t, ns)
 	return ns
 }
 

@@ -119,7 +119,7 @@ func TestCluster(t *testing.T) {
 func TestControllerManager(t *testing.T) {
 	t.Parallel()
 	c := env.ForTest(t, env.Options{ControllerManager: true})
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	owner, err := c.Client().CoreV1().Pods("default").Create(ctx, pod("owner"), metav1.CreateOptions{})
 	if err != nil {
@@ -224,7 +224,7 @@ func TestCommandGivenUp(t *testing.T) {
 	if err != nil {
 		t.Fatalf("no process id in %q: %v", res.Stdout, err)
 	}
-	for range 200 { // the kernel may take a moment to bury it
+	for range 6000 { // the kernel may take a moment to bury it
 		if err := syscall.Kill(grandchild, 0); errors.Is(err, syscall.ESRCH) || zombie(grandchild) {
 			return
 		}

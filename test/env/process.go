@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// stopGrace is how long a process may take to end after SIGTERM before its group is killed.
+// stopGrace is how long a process may take to end after SIGTERM before its group is killed, unless it says otherwise.
 const stopGrace = 5 * time.Second
 
 // Process is a running program in a process group of its own, its output in a file.
@@ -25,16 +25,17 @@ type Process struct {
 	// LogFile holds its standard output and standard error.
 	LogFile string
 
-	cmd  *exec.Cmd
-	done chan struct{}
-	err  error // how it ended; read after done
-	once sync.Once
+	cmd   *exec.Cmd
+	done  chan struct{}
+	err   error // how it ended; read after done
+	grace time.Duration
+	once  sync.Once
 }
 
 // StartProcess starts name with its output in dir/name.log. extraEnv is added to this program's environment.
 // The process is killed when this program dies, however that happens.
 func StartProcess(dir, name, path string, args, extraEnv []string) (*Process, error) {
-	p := &Process{Name: name, LogFile: filepath.Join(dir, name+".log"), done: make(chan struct{})}
+	p := &Process{Name: name, LogFile: filepath.Join(dir, name+".log"), done: make(chan struct{}), grace: stopGrace}
 	log, err := os.OpenFile(p.LogFile, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
@@ -71,7 +72,7 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Stop ends the process and everything it started: SIGTERM first, SIGKILL to the whole group after five seconds.
+// Stop ends the process and everything it started: SIGTERM first, SIGKILL to the whole group when its grace is over.
 // It returns when the process is gone. Stopping twice does nothing.
 func (p *Process) Stop() {
 	p.once.Do(func() {
@@ -84,7 +85,7 @@ func (p *Process) Stop() {
 		_ = syscall.Kill(group, syscall.SIGTERM)
 		select {
 		case <-p.done:
-		case <-time.After(stopGrace):
+		case <-time.After(p.grace):
 		}
 		_ = syscall.Kill(group, syscall.SIGKILL) // also what the process left behind
 		<-p.done

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"time"
 )
 
 // Rekor is a running Rekor v2 transparency log.
@@ -44,7 +43,7 @@ func StartRekor(ctx context.Context, dir string) (*Rekor, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	if err := r.process.WaitReady(ctx, getOK(http.DefaultClient, r.URL+"/healthz")); err != nil {
 		r.Stop()

@@ -17,6 +17,10 @@ const (
 	SignetAccount   = "kyverno-admission-controller"
 )
 
+// signetGrace is longer than Signet takes to answer what it has begun and to say that it is gone: one that is killed earlier leaves
+// leases behind, for which the next one waits.
+const signetGrace = time.Minute
+
 // SignetOptions say how to start Signet.
 type SignetOptions struct {
 	// Binary is the program; empty means bin/signet.
@@ -88,10 +92,11 @@ func (c *Cluster) StartSignet(ctx context.Context, o SignetOptions) (*Signet, er
 	if err != nil {
 		return nil, err
 	}
+	s.grace = signetGrace
 	// Its certificate is signed by an authority that it has just made; what is asked here is only whether it is up.
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	defer client.CloseIdleConnections()
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	if err := s.WaitReady(ctx, getOK(client, loopback("https", s.WebhookPort)+"/health/readiness")); err != nil {
 		s.Stop()

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -62,7 +61,7 @@ func (s *Sigstore) start(ctx context.Context, dir string) (err error) {
 	if s.CT, err = StartCTLog(dir); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() (err error) { s.Fulcio, err = s.fulcio(ctx, dir, "fulcio", s.CT.URL); return err })

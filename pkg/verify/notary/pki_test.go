@@ -250,7 +250,7 @@ func set(store ...*x509.Certificate) verify.Set {
 // signed judges the image's signatures by the store.
 func (s *scene) signed(client *http.Client, store ...*x509.Certificate) (*verify.Proof, error) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
 	defer cancel()
 	return verify.Evaluate(ctx, notary.New(client), referrers{s.client, []string{image.NotarySignature}}, s.pinned,
 		&verify.Requirement{Notary: true, Sets: []verify.Set{set(store...)}})
@@ -259,7 +259,7 @@ func (s *scene) signed(client *http.Client, store ...*x509.Certificate) (*verify
 // attested judges artifacts of the type by the store.
 func (s *scene) attested(kind string, store ...*x509.Certificate) (*verify.Proof, error) {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(s.t.Context(), 2*time.Minute)
 	defer cancel()
 	return verify.Evaluate(ctx, notary.New(nil), referrers{s.client, []string{kind}}, s.pinned,
 		&verify.Requirement{Notary: true, Attestations: []verify.Attestation{{

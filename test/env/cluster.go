@@ -124,12 +124,11 @@ func (c *Cluster) start(ctx context.Context, o Options) error {
 	if c.client, err = kubernetes.NewForConfig(c.Config()); err != nil {
 		return err
 	}
-	if o.ControllerManager {
-		if err := c.startControllerManager(ctx, tools["kube-controller-manager"]); err != nil {
-			return err
-		}
+	// The garbage collector looks for new kinds every half minute, so those that are known come before it.
+	if err := c.InstallCRDs(ctx, o.CRDs...); err != nil || !o.ControllerManager {
+		return err
 	}
-	return c.InstallCRDs(ctx, o.CRDs...)
+	return c.startControllerManager(ctx, tools["kube-controller-manager"])
 }
 
 func (c *Cluster) startEtcd(path string) (url string, err error) {

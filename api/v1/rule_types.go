@@ -84,6 +84,10 @@ type ImageExtractorConfig struct {
 	// +optional
 	Key string `json:"key,omitempty"`
 
+	// Filter takes only objects whose key is this text, where others of the list hold no images. It needs key.
+	// +optional
+	Filter string `json:"filter,omitempty"`
+
 	// JMESPath turns the text found into an image reference. It rules out adding digests.
 	// +optional
 	JMESPath string `json:"jmesPath,omitempty"`

@@ -18,6 +18,7 @@ type Place struct {
 	path     []string
 	value    string // the field that holds the image; empty when the path ends in an asterisk, at the images themselves
 	key      string // the field that names an image; empty for the JSON pointer
+	filter   string // the only key that images have here; empty for any
 	category string
 	convert  func(string) (string, error)
 }
@@ -51,6 +52,15 @@ func CompilePlace(path, value, key, name string, convert func(string) (string, e
 	if p.value == "" && p.key != "" {
 		return Place{}, errors.New("elements that are texts have no field for a key")
 	}
+	return p, nil
+}
+
+// Only gives the place without the objects whose key is another text: in a list of parameters, say, one of which is an image.
+func (p Place) Only(key string) (Place, error) {
+	if p.key == "" {
+		return Place{}, errors.New("a filter needs a key")
+	}
+	p.filter = key
 	return p, nil
 }
 
@@ -124,8 +134,15 @@ func (f *finder) walk(value any, path []string, pointer string) error {
 	}
 	at, key := pointer+"/"+escaped(f.place.value), ""
 	if f.place.key != "" {
-		if key, ok = object[f.place.key].(string); !ok {
+		name := object[f.place.key]
+		if name == nil && f.place.filter != "" {
+			return nil
+		}
+		if key, ok = name.(string); !ok {
 			return fmt.Errorf("%s/%s: %w", pointer, escaped(f.place.key), errKey)
+		}
+		if f.place.filter != "" && key != f.place.filter {
+			return nil
 		}
 	}
 	return f.image(object[f.place.value], key, at)

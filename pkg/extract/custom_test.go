@@ -13,8 +13,8 @@ import (
 )
 
 type place struct {
-	path, value, key, name string
-	convert                func(string) (string, error)
+	path, value, key, name, filter string
+	convert                        func(string) (string, error)
 }
 
 func custom(t testing.TB, kind string, places ...place) extract.Custom {
@@ -24,6 +24,11 @@ func custom(t testing.TB, kind string, places ...place) extract.Custom {
 		compiled, err := extract.CompilePlace(p.path, p.value, p.key, p.name, p.convert)
 		if err != nil {
 			t.Fatal(err)
+		}
+		if p.filter != "" {
+			if compiled, err = compiled.Only(p.filter); err != nil {
+				t.Fatal(err)
+			}
 		}
 		out[kind] = append(out[kind], compiled)
 	}
@@ -60,6 +65,10 @@ func TestCustomImages(t *testing.T) {
 			{Pointer: "/spec/image", Category: "n", Key: "/spec/image", Value: "top:1"},
 			{Pointer: "/spec/steps/0/image", Category: "n", Key: "b", Value: "b:1"},
 			{Pointer: "/spec/steps/1/image", Category: "n", Key: "a", Value: "a:1"}}},
+		"of one key": {[]place{{path: "/spec/steps/*", value: "image", key: "name", filter: "a"}}, []extract.Use{
+			{Pointer: "/spec/steps/1/image", Category: "custom", Key: "a", Value: "a:1"}}},
+		"of a key that none has": {[]place{{path: "/spec/steps/*", value: "image", key: "name", filter: "A"}}, nil},
+		"of one key, elsewhere":  {[]place{{path: "/spec/steps/*", value: "image", key: "image", filter: "b:1"}}, []extract.Use{{Pointer: "/spec/steps/0/image", Category: "custom", Key: "b:1", Value: "b:1"}}},
 		"converted": {[]place{{path: "/spec/image", convert: func(s string) (string, error) { return "r.io/" + s, nil }}}, []extract.Use{
 			{Pointer: "/spec/image", Category: "custom", Key: "/spec/image", Value: "r.io/top:1", From: "top:1"}}},
 	} {
@@ -99,6 +108,7 @@ func TestCustomErrors(t *testing.T) {
 		"/spec: invalid image config":         {`{"spec": []}`, []place{{path: "/spec/image"}}},
 		"/spec/steps/0/name: invalid key":     {`{"spec": {"steps": [{"image": "x"}]}}`, []place{{path: "/spec/steps/*", value: "image", key: "name"}}},
 		"/spec/steps/0/name: invalid key ":    {`{"spec": {"steps": [{"name": 1, "image": "x"}]}}`, []place{{path: "/spec/steps/*", value: "image", key: "name"}}},
+		"/spec/steps/1/name: invalid key":     {`{"spec": {"steps": [{"image": "x"}, {"name": ["a"], "image": "x"}]}}`, []place{{path: "/spec/steps/*", value: "image", key: "name", filter: "a"}}},
 		"no extractors found for Task":        {`{}`, nil},
 		"/spec/image: no":                     {`{"spec": {"image": "x"}}`, []place{{path: "/spec/image", convert: func(string) (string, error) { return "", errors.New("no") }}}},
 		"more than 256 images in one object":  {`{"l": [` + strings.Repeat(`"x",`, 256) + `"x"]}`, []place{{path: "/l/*"}}},
@@ -115,6 +125,11 @@ func TestCustomErrors(t *testing.T) {
 		if _, err := extract.CompilePlace(p.path, p.value, p.key, p.name, nil); err == nil {
 			t.Errorf("%+v compiles", p)
 		}
+	}
+	if p, err := extract.CompilePlace("/a/*", "image", "", "", nil); err != nil {
+		t.Error(err)
+	} else if _, err := p.Only("x"); err == nil {
+		t.Error("a filter without a key")
 	}
 }
 

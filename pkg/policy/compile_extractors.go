@@ -44,7 +44,7 @@ func (c *compiler) extractors(in *v1.Rule, path *field.Path) extract.Custom {
 func (c *compiler) place(in *v1.ImageExtractorConfig, path *field.Path, rule *v1.Rule) (extract.Place, bool) {
 	before := len(c.errs)
 	for _, f := range []struct{ name, text string }{
-		{"path", in.Path}, {"value", in.Value}, {"key", in.Key}, {"name", in.Name}, {"jmesPath", in.JMESPath},
+		{"path", in.Path}, {"value", in.Value}, {"key", in.Key}, {"name", in.Name}, {"filter", in.Filter}, {"jmesPath", in.JMESPath},
 	} {
 		c.noVariable(path.Child(f.name), f.text)
 	}
@@ -69,6 +69,11 @@ func (c *compiler) place(in *v1.ImageExtractorConfig, path *field.Path, rule *v1
 	place, err := extract.CompilePlace(in.Path, in.Value, in.Key, in.Name, convert)
 	if err != nil {
 		c.errs = append(c.errs, field.Invalid(path, in.Path, err.Error()))
+	}
+	if in.Filter != "" && err == nil {
+		if place, err = place.Only(in.Filter); err != nil {
+			c.errs = append(c.errs, field.Invalid(path.Child("filter"), in.Filter, err.Error()))
+		}
 	}
 	return place, len(c.errs) == before
 }

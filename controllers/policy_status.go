@@ -36,6 +36,7 @@ type statusWriter struct {
 	loader   *loader
 	coverage *coverage
 	settings *settings.Live // nil when nothing is settled
+	system   string
 	lacks    *fold          // nil when nobody says what policies lack
 	now      func() time.Time
 }
@@ -57,7 +58,7 @@ func (w *statusWriter) Reconcile(ctx context.Context, k policy.Key) (reconcile.R
 		return reconcile.Result{}, nil
 	}
 	if inForce != nil {
-		ready.notes = slices.Concat(inForce.Moved, letThrough(w.settings, inForce))
+		ready.notes = slices.Concat(inForce.Moved, letThrough(w.settings, w.system, inForce))
 	}
 	changed := obj.copy()
 	*changed.status = desiredStatus(obj, inForce, ready, metav1.NewTime(w.now()))

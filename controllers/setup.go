@@ -113,6 +113,7 @@ type Set struct {
 	globals    *globalcontext.Keeper
 	conditions *conditionChecker
 	settings   *settings.Live
+	system     string
 	mu         sync.Mutex // covers kinds
 	kinds      *kinds
 }
@@ -141,19 +142,8 @@ func (s *Set) CheckConditions(ctx context.Context, conditions []admissionregistr
 	return s.conditions.check(ctx, conditions)
 }
 
-// LetThrough says of which kinds of a policy no request reaches it, because the ConfigMap lets them through.
-func (s *Set) LetThrough(p *policy.Policy) []string { return letThrough(s.settings, p) }
-
-func letThrough(live *settings.Live, p *policy.Policy) []string {
-	if live == nil || p == nil {
-		return nil
-	}
-	var out []string
-	for _, kind := range live.Current().LetThrough(p.AuthoredKinds()) {
-		out = append(out, fmt.Sprintf("no request about %s is judged: resourceFilters in the ConfigMap %s let them through", kind, settings.ConfigMap))
-	}
-	return out
-}
+// LetThrough says which requests that a policy is about do not reach it, because of what the ConfigMap says.
+func (s *Set) LetThrough(p *policy.Policy) []string { return letThrough(s.settings, s.system, p) }
 
 // Synced tells whether this replica is known to the others, and whether every policy, every exception, every namespace, the
 // data of global context entries and the settings have been read once: before that the process is not ready.
@@ -213,7 +203,7 @@ func Setup(mgr ctrl.Manager, opts Options) (*Set, error) {
 		replicas: &replicas{client: live, namespace: opts.SystemNamespace, self: replica.name, now: opts.Now},
 		again:    func(d time.Duration) { askWebhooks.after(webhooks{replicas: true}, d) },
 	}
-	status := &statusWriter{reader: mgr.GetCache(), writer: live, store: opts.Store, loader: l, coverage: cover, settings: opts.Settings, now: opts.Now,
+	status := &statusWriter{reader: mgr.GetCache(), writer: live, store: opts.Store, loader: l, coverage: cover, settings: opts.Settings, system: opts.SystemNamespace, now: opts.Now,
 		lacks: &fold{client: live, namespace: opts.SystemNamespace, now: opts.Now, store: opts.Store, changed: askStatus.add}}
 	opts.Store.OnPublish(func(s *policy.Snapshot) { opts.Roles.want(byPolicies, s.NeedsRoles()) })
 	opts.Certificates.onChange(func() { askWebhooks.add(webhooks{}) })
@@ -253,7 +243,7 @@ func Setup(mgr ctrl.Manager, opts Options) (*Set, error) {
 			return nil, fmt.Errorf("setting up controllers: %w", err)
 		}
 	}
-	return &Set{loader: l, replica: replica, namespaces: opts.Namespaces, globals: opts.Globals, settings: opts.Settings, conditions: conditions, kinds: &kinds{client: disco, now: opts.Now}}, nil
+	return &Set{loader: l, replica: replica, namespaces: opts.Namespaces, globals: opts.Globals, settings: opts.Settings, system: opts.SystemNamespace, conditions: conditions, kinds: &kinds{client: disco, now: opts.Now}}, nil
 }
 
 // who runs a controller.

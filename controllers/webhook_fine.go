@@ -12,6 +12,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/signet-policy/signet/pkg/policy"
+	"github.com/signet-policy/signet/pkg/settings"
 )
 
 // finePath stands between the path of a failure policy and the name of a policy.
@@ -122,7 +123,7 @@ func (b *builder) selector(p *policy.Policy) *metav1.LabelSelector {
 	}
 	out := b.settings.namespaceSelector.DeepCopy()
 	out.MatchExpressions = append(out.MatchExpressions, metav1.LabelSelectorRequirement{
-		Key: namespaceLabel, Operator: metav1.LabelSelectorOpIn, Values: []string{p.Namespace}})
+		Key: settings.NamespaceLabel, Operator: metav1.LabelSelectorOpIn, Values: []string{p.Namespace}})
 	return out
 }
 

@@ -18,9 +18,6 @@ import (
 // configMapName names the ConfigMap in the system namespace that settles what no policy says.
 const configMapName = "kyverno"
 
-// namespaceLabel is the label by which the API server names a namespace.
-const namespaceLabel = "kubernetes.io/metadata.name"
-
 // webhookSettings are what the ConfigMap says about webhook configurations.
 type webhookSettings struct {
 	namespaceSelector *metav1.LabelSelector
@@ -32,10 +29,7 @@ type webhookSettings struct {
 
 func defaultSettings(systemNamespace string) webhookSettings {
 	return webhookSettings{
-		namespaceSelector: &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{
-			Key: namespaceLabel, Operator: metav1.LabelSelectorOpNotIn, Values: []string{"kube-system", systemNamespace},
-		}}},
-		objectSelector: &metav1.LabelSelector{},
+		namespaceSelector: settings.DefaultNamespaces(systemNamespace), objectSelector: &metav1.LabelSelector{},
 	}
 }
 

@@ -107,19 +107,13 @@ const (
 // FineGrained tells whether the policy has webhooks of its own (VI 3.4).
 func (p *Policy) FineGrained() bool { return len(p.MatchConditions) > 0 }
 
-// AuthoredKinds are the kinds that the rules match as written, without those of generated rules.
-func (p *Policy) AuthoredKinds() []match.Kind {
+// AuthoredRules are the rules as written, without generated ones.
+func (p *Policy) AuthoredRules() []*Rule {
 	generated := map[string]bool{}
 	for i := range p.Generated {
 		generated[p.Generated[i].Name] = true
 	}
-	var out []match.Kind
-	for _, r := range p.Rules {
-		if !generated[r.Name] {
-			out = append(out, r.Kinds...)
-		}
-	}
-	return out
+	return slices.DeleteFunc(slices.Clone(p.Rules), func(r *Rule) bool { return generated[r.Name] })
 }
 
 // Report is what the policy's annotations say about its report results.

@@ -111,7 +111,7 @@ func (s *Snapshot) index(x indexed) {
 		}
 		names[name] = true
 	}
-	namespaces := namespacesOf(x.rule)
+	namespaces := x.rule.Namespaces()
 	for name := range names {
 		b := s.byKind[name]
 		if b == nil {
@@ -148,8 +148,8 @@ func hostsOf(r *Rule) []string {
 	return hosts
 }
 
-// namespacesOf are the namespaces outside of which a rule cannot match; nil when they are not a plain list.
-func namespacesOf(r *Rule) []string {
+// Namespaces are those outside of which the rule cannot match; nil when they are not a plain list.
+func (r *Rule) Namespaces() []string {
 	if ns := r.Policy.Namespace; ns != "" {
 		return []string{ns}
 	}

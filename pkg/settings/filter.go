@@ -85,19 +85,19 @@ func (s *Settings) Through(a *match.Attributes, name string) Reason {
 	return s.exclude.reason(a)
 }
 
-// LetThrough are those of the kinds, as written, of which every request is let through.
-func (s *Settings) LetThrough(kinds []match.Kind) []string {
+// LetThrough are those of the kinds, as written, of which every request is let through, in a namespace if one is named.
+func (s *Settings) LetThrough(kinds []match.Kind, namespace string) []string {
 	var out []string
 	for i := range kinds {
-		if text := kinds[i].String(); s.All(&kinds[i]) && !slices.Contains(out, text) {
+		if text := kinds[i].String(); s.All(&kinds[i], namespace) && !slices.Contains(out, text) {
 			out = append(out, text)
 		}
 	}
 	return out
 }
 
-// All tells whether every request about a kind is let through.
-func (s *Settings) All(kind *match.Kind) bool {
+// All tells whether every request about a kind is let through, in a namespace if one is named.
+func (s *Settings) All(kind *match.Kind, namespace string) bool {
 	group, version, name, sub := kind.Parts()
 	literal, ok := name.Literal()
 	if !ok {
@@ -110,7 +110,7 @@ func (s *Settings) All(kind *match.Kind) bool {
 		f := &s.filters[i]
 		g, v, k, subresource := f.kind.Parts()
 		if any(g, group) && any(v, version) && k.Matches(literal) && subresource.String() == sub.String() &&
-			f.namespace.String() == "*" && f.name.String() == "*" {
+			(f.namespace.String() == "*" || namespace != "" && f.namespace.Matches(namespace)) && f.name.String() == "*" {
 			return true
 		}
 	}

@@ -60,14 +60,20 @@ func ReadConditions(text string) ([]admissionregistrationv1.MatchCondition, erro
 // asked is about which objects the API server asks. The zero value is about all.
 type asked struct {
 	objects labels.Selector // nil for all
+	// namespaces is the selector as written; nil when nothing is said.
+	namespaces *metav1.LabelSelector
 	// unknown is set when conditions read the object, which only the API server evaluates.
 	unknown bool
 }
 
 func (a *asked) selectors(text string) error {
 	s, err := ReadSelectors(text)
-	if err != nil || s.ObjectSelector == nil {
+	if err != nil {
 		return err
+	}
+	a.namespaces = s.NamespaceSelector
+	if s.ObjectSelector == nil {
+		return nil
 	}
 	selector, err := metav1.LabelSelectorAsSelector(s.ObjectSelector)
 	if err == nil && !selector.Empty() {
@@ -83,6 +89,37 @@ func (a *asked) conditions(text string) error {
 		a.unknown = a.unknown || strings.Contains(strings.ToLower(c.Expression), "object")
 	}
 	return err
+}
+
+// NamespaceLabel is the label by which the API server names a namespace.
+const NamespaceLabel = "kubernetes.io/metadata.name"
+
+// DefaultNamespaces selects the namespaces that the API server asks about where nothing is said: all but the cluster's own and
+// Signet's.
+func DefaultNamespaces(system string) *metav1.LabelSelector {
+	return &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{
+		Key: NamespaceLabel, Operator: metav1.LabelSelectorOpNotIn, Values: []string{"kube-system", system},
+	}}}
+}
+
+// AsksIn tells whether the API server may ask about objects in a namespace, as far as its name decides. The system namespace is
+// Signet's.
+func (s *Settings) AsksIn(namespace, system string) bool {
+	written := s.asked.namespaces
+	if written == nil {
+		written = DefaultNamespaces(system)
+	}
+	named := &metav1.LabelSelector{}
+	if name, ok := written.MatchLabels[NamespaceLabel]; ok {
+		named.MatchLabels = map[string]string{NamespaceLabel: name}
+	}
+	for _, e := range written.MatchExpressions {
+		if e.Key == NamespaceLabel {
+			named.MatchExpressions = append(named.MatchExpressions, e)
+		}
+	}
+	selector, err := metav1.LabelSelectorAsSelector(named)
+	return err != nil || selector.Matches(labels.Set{NamespaceLabel: namespace})
 }
 
 // Asks tells whether the API server is known to ask about an object, as far as that rests on the object itself.

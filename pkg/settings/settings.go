@@ -77,7 +77,7 @@ func Read(data map[string]string, before *Settings) (*Settings, []*Error) {
 		list, kept := out.exclude.of(i), before.exclude.of(i)
 		read(key, func(text string) (err error) { *list, err = parseExclusion(text); return err }, func() { *list = *kept })
 	}
-	read("webhooks", func(text string) error { return out.asked.selectors(text) }, func() { out.asked.objects = before.asked.objects })
+	read("webhooks", func(text string) error { return out.asked.selectors(text) }, func() { out.asked.objects, out.asked.namespaces = before.asked.objects, before.asked.namespaces })
 	read("matchConditions", func(text string) error { return out.asked.conditions(text) }, func() { out.asked.unknown = before.asked.unknown })
 	read("defaultRegistry", func(text string) error {
 		out.options.DefaultRegistry = text

@@ -190,16 +190,18 @@ func TestExclusions(t *testing.T) {
 // Which kinds no request reaches a policy of.
 func TestAll(t *testing.T) {
 	t.Parallel()
-	s, _ := read(t, map[string]string{"resourceFilters": "[ReplicaSet,*,*][apps/v1/Deployment,*,*][Job,a,*][Pod/binding,*,*]"}, nil)
-	for kind, want := range map[string]bool{
+	s, _ := read(t, map[string]string{"resourceFilters": "[ReplicaSet,*,*][apps/v1/Deployment,*,*][Job,a,*][Pod/binding,*,*][*/*,kube-*,*][Pod,b,c]"}, nil)
+	for text, want := range map[string]bool{
 		"ReplicaSet": true, "apps/v1/ReplicaSet": true, "Deployment": false, "apps/v1/Deployment": true, "Job": false, "Pod": false, "Pod/binding": true, "Replica*": false, "*/*": false,
+		"Job in a": true, "Job in b": false, "Pod in kube-system": true, "Pod in b": false, "ReplicaSet in b": true,
 	} {
+		kind, namespace, _ := strings.Cut(text, " in ")
 		k, err := match.ParseKind(kind)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := s.All(&k); got != want {
-			t.Errorf("%s: %v", kind, got)
+		if got := s.All(&k, namespace); got != want {
+			t.Errorf("%s: %v", text, got)
 		}
 	}
 }

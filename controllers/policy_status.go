@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -37,7 +38,7 @@ type statusWriter struct {
 	coverage *coverage
 	settings *settings.Live // nil when nothing is settled
 	system   string
-	lacks    *fold          // nil when nobody says what policies lack
+	lacks    *fold // nil when nobody says what policies lack
 	now      func() time.Time
 }
 
@@ -59,6 +60,9 @@ func (w *statusWriter) Reconcile(ctx context.Context, k policy.Key) (reconcile.R
 	}
 	if inForce != nil {
 		ready.notes = slices.Concat(inForce.Moved, letThrough(w.settings, w.system, inForce))
+		if ready.unshown = tooLarge(obj.spec, inForce.Generated); ready.unshown {
+			ready.notes = append(ready.notes, noteUnshown)
+		}
 	}
 	changed := obj.copy()
 	*changed.status = desiredStatus(obj, inForce, ready, metav1.NewTime(w.now()))
@@ -81,6 +85,27 @@ func (w *statusWriter) Reconcile(ctx context.Context, k policy.Key) (reconcile.R
 type readiness struct {
 	cause string
 	notes []string
+	// unshown leaves the generated rules out of the status.
+	unshown bool
+}
+
+// maxShown bounds what the rules of a policy take as written together with those generated from them, in bytes of JSON. The API
+// server stores no object above 1.5 MiB, and a policy whose status is not stored would never be ready.
+const (
+	maxShown    = 1 << 20
+	noteUnshown = "the generated rules are in force but too large for the status"
+)
+
+func tooLarge(spec *v1.Spec, generated []v1.Rule) bool {
+	size := 0
+	for _, part := range []any{spec, generated} {
+		raw, err := json.Marshal(part)
+		if err != nil {
+			return true // what cannot be written cannot be stored either
+		}
+		size += len(raw)
+	}
+	return len(generated) > 0 && size > maxShown
 }
 
 // judge works out whether a policy is in force as written: compiled, evaluated in full, and with the API server asking
@@ -111,7 +136,7 @@ func desiredStatus(obj policyObject, inForce *policy.Policy, ready readiness, no
 	out.Ready = nil
 	out.RuleCount = count(obj.spec)
 	out.Autogen = v1.AutogenStatus{}
-	if inForce != nil {
+	if inForce != nil && !ready.unshown {
 		out.Autogen.Rules = inForce.Generated
 	}
 	condition := metav1.Condition{

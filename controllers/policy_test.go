@@ -1,11 +1,13 @@
 package controllers
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -205,6 +207,45 @@ func TestDesiredStatus(t *testing.T) {
 	bad := desiredStatus(ofCluster(p), compiled, readiness{cause: strings.Repeat("é", maxMessage)}, now).Conditions[1]
 	if bad.Status != "False" || bad.Reason != "Failed" || len(bad.Message) > maxMessage || bad.LastTransitionTime != now {
 		t.Errorf("got %s %s, %d bytes, %s", bad.Status, bad.Reason, len(bad.Message), bad.LastTransitionTime)
+	}
+}
+
+// VI 1.6(1): a policy of which the API server would not store the generated rules as well has a status all the same.
+func TestStatusOfALargePolicy(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		references int
+		shown      int
+		message    string
+	}{
+		"large":     {8000, 2, "Ready"},
+		"too large": {11000, 0, "Ready; the generated rules are in force but too large for the status"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := clusterPolicy("a", "Pod")
+			for i := range c.references {
+				p.Spec.Rules[0].VerifyImages[0].ImageReferences = append(p.Spec.Rules[0].VerifyImages[0].ImageReferences, fmt.Sprintf("ghcr.io/%030d", i))
+			}
+			api, store := newAPIWithStatus(t, p), policy.NewStore()
+			l := newLoader(store, api, policy.Options{}, func(policy.Key) {})
+			if err := l.loadAll(t.Context(), api); err != nil {
+				t.Fatal(err)
+			}
+			w := &statusWriter{reader: api, writer: api, store: store, loader: l, coverage: &coverage{}, now: newClock().now}
+			w.coverage.succeeded(store.Snapshot().Policies(), nil)
+			if _, err := w.Reconcile(t.Context(), policy.Key{Name: "a"}); err != nil {
+				t.Fatal(err)
+			}
+			var got v1.ClusterPolicy
+			if err := api.Get(t.Context(), client.ObjectKey{Name: "a"}, &got); err != nil {
+				t.Fatal(err)
+			}
+			ready := meta.FindStatusCondition(got.Status.Conditions, v1.ConditionReady)
+			if len(got.Status.Autogen.Rules) != c.shown || ready == nil || ready.Message != c.message || ready.Status != metav1.ConditionTrue {
+				t.Errorf("%d rules, %+v", len(got.Status.Autogen.Rules), ready)
+			}
+		})
 	}
 }
 

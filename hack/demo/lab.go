@@ -139,7 +139,7 @@ func (l *lab) policy() error {
 
 // ready waits until a policy is enforced.
 func (l *lab) ready(policy string) error {
-	res, err := l.command("kubectl wait --for=condition=Ready --timeout=30s clusterpolicy/%s", policy)
+	res, err := l.command("kubectl wait --for=condition=Ready --timeout=120s clusterpolicy/%s", policy)
 	if err != nil {
 		return err
 	}

@@ -84,7 +84,7 @@ func (t *transcript) eventually(ctx context.Context, p *playground, line string,
 }
 
 // reportPatience is how long a report, or a controller's Pod, may take to appear.
-const reportPatience = 30 * time.Second
+const reportPatience = 3 * time.Minute
 
 // outcome is what a command printed, as a terminal shows it, and its exit code.
 type outcome struct {
@@ -95,7 +95,7 @@ type outcome struct {
 // shell runs one line with the playground's environment. Both of its streams go to one pipe, so that their order is the
 // order in which the command wrote them.
 func shell(ctx context.Context, p *playground, line string) (outcome, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	res, err := env.RunCommand(ctx, p.Lab, p.Env(), "/bin/sh", "-c", "exec 2>&1; "+line)
 	return outcome{Output: res.Stdout, Code: res.Code}, err

@@ -301,9 +301,14 @@ func prepare(t *testing.T, u *user, o *unstructured.Unstructured) {
 	deleting := o.GetDeletionTimestamp() != nil
 	bare := o.DeepCopy()
 	unstructured.RemoveNestedField(bare.Object, "metadata", "deletionTimestamp")
-	if _, err := client(u, o).Create(t.Context(), bare, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	// The policies of the vector before may be in force for a moment after they were deleted.
+	eventually(t, o.GetName()+" to be admitted", func() error {
+		_, err := client(u, o).Create(t.Context(), bare, metav1.CreateOptions{})
+		if err != nil && !strings.Contains(err.Error(), "denied the request") {
+			t.Fatal(err)
+		}
+		return err
+	})
 	cleanObject(t, u, o)
 	if deleting {
 		if err := client(u, o).Delete(t.Context(), o.GetName(), metav1.DeleteOptions{}); err != nil {

@@ -188,12 +188,12 @@ func newManager(config *rest.Config, f *serveFlags, namespace string, log logr.L
 	if f.metricsPort != 0 {
 		metricsAddress = address(f, f.metricsPort)
 	}
-	drain := 40 * time.Second
+	drain, renew, lease := 40*time.Second, controllers.LeaderRenew, controllers.LeaderLease
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: scheme, Logger: log, Cache: controllers.CacheOptions(namespace),
 		Metrics:        metricsserver.Options{BindAddress: metricsAddress},
 		LeaderElection: true, LeaderElectionID: controllers.LeaderElectionID, LeaderElectionNamespace: namespace,
-		LeaderElectionReleaseOnCancel: true, GracefulShutdownTimeout: &drain,
+		LeaderElectionReleaseOnCancel: true, RenewDeadline: &renew, LeaseDuration: &lease, GracefulShutdownTimeout: &drain,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("manager: %w", err)

@@ -123,6 +123,14 @@ func TestReplica(t *testing.T) {
 	expect("a slow renewal", true, 4)
 }
 
+// An API server that does not answer for a while ends no process that may still answer; and no two lead meanwhile.
+func TestA56LeaderOutlastsLapse(t *testing.T) {
+	t.Parallel()
+	if LeaderRenew < replicaLapse || LeaderLease <= LeaderRenew {
+		t.Errorf("the leader ends after %s, a replica answers for %s, and another one leads after %s", LeaderRenew, replicaLapse, LeaderLease)
+	}
+}
+
 func TestReplicaLease(t *testing.T) {
 	t.Parallel()
 	api, c := newAPI(t), newClock()

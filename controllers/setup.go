@@ -31,6 +31,14 @@ import (
 // LeaderElectionID names the lease by which replicas elect the leader; the role grants no other.
 const LeaderElectionID = "kyverno"
 
+// How long the lead may not be renewed until the leader ends its process, and until another replica takes it. The usual ten seconds
+// are less than an API server takes to start anew or to work off a rush: the process would end, and with it what it knows, while it
+// may still answer.
+const (
+	LeaderRenew = replicaLapse
+	LeaderLease = 30 * time.Second
+)
+
 const (
 	defaultService     = "kyverno-svc"
 	defaultServicePort = 443

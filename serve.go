@@ -62,14 +62,21 @@ func serveCommand(ctx context.Context, args []string, stdout, stderr io.Writer) 
 	log := textlogger.NewLogger(textlogger.NewConfig(textlogger.Output(stderr), textlogger.Verbosity(f.verbosity)))
 	klog.SetLogger(log)
 	ctrl.SetLogger(log)
-	if err := serve(logr.NewContext(ctx, log), f, log); err != nil {
+	told := ctx.Done()
+	if f.serverIP == "" { // else there is no Service, and who asks has the address of this process
+		var cancel context.CancelFunc
+		ctx, cancel = linger(ctx, lingering)
+		defer cancel()
+	}
+	if err := serve(logr.NewContext(ctx, log), told, f, log); err != nil {
 		log.Error(err, "signet stops")
 		return 1
 	}
 	return 0
 }
 
-func serve(ctx context.Context, f *serveFlags, log logr.Logger) error {
+// serve runs until the context ends; leaving is closed when that is near.
+func serve(ctx context.Context, leaving <-chan struct{}, f *serveFlags, log logr.Logger) error {
 	config, err := restConfig(f.kubeconfig)
 	if err != nil {
 		return fmt.Errorf("no cluster: %w", err)
@@ -145,6 +152,7 @@ func serve(ctx context.Context, f *serveFlags, log logr.Logger) error {
 			LetThrough: func(why settings.Reason, kind string) { recorder.LetThrough(string(why), kind) },
 			Dump:       f.dumpPayload,
 		}, compile, set, f.exceptions(), namespace)
+	server.Leaving = leaving
 	for _, r := range append(refreshers, keys, recorder, &report.Pruner{Recorder: recorder}, configMaps, server) {
 		if err := mgr.Add(r); err != nil {
 			return err

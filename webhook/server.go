@@ -61,7 +61,11 @@ type Server struct {
 	TLS  *tls.Config
 	// Ready is asked by the readiness check.
 	Ready func() error
-	Log   logr.Logger
+	// Leaving is closed when others are to be asked from now on; optional. What is still sent here is answered, and its
+	// connection then closed in agreement with the client: one that is closed between two requests loses the second, if
+	// that is on its way already.
+	Leaving <-chan struct{}
+	Log     logr.Logger
 
 	mux *http.ServeMux
 }
@@ -98,7 +102,16 @@ func (s *Server) HandleEach(path string, ignore bool, review func(policy.Key) Re
 }
 
 // Handler is the server's handler, for tests and benchmarks.
-func (s *Server) Handler() http.Handler { return s.mux }
+func (s *Server) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-s.Leaving:
+			w.Header().Set("Connection", "close")
+		default:
+		}
+		s.mux.ServeHTTP(w, r)
+	})
+}
 
 // NeedLeaderElection is false: every replica serves.
 func (s *Server) NeedLeaderElection() bool { return false }
@@ -120,7 +133,7 @@ func (s *Server) serve(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{
 		// The first one is also that of TLS handshakes. The API server waits ten seconds for one: whoever gives up earlier wastes the
 		// work of both when many come together.
-		Handler: s.mux, TLSConfig: s.TLS, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second,
+		Handler: s.Handler(), TLSConfig: s.TLS, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: 30 * time.Second,
 		WriteTimeout: 60 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
 		ErrorLog: nil, BaseContext: func(net.Listener) context.Context { return logr.NewContext(context.WithoutCancel(ctx), s.Log) },
 	}

@@ -291,12 +291,37 @@ func (j *judgement) notJudged(c *verify.Candidate) string {
 	switch {
 	case len(j.results) == 0:
 		return "nobody was named who must have signed"
-	case !c.Signature && c.Statement:
-		return "a statement of this predicate type is no image signature, unless the type is SigstoreBundle"
-	default:
-		return "nobody had to look at it"
+	case c.Signature || !c.Statement:
+		return enough
 	}
+	var signatures, other bool
+	for i := range j.results {
+		for _, e := range j.results[i].Rule.Entries {
+			if e.Requirement == nil {
+				continue
+			}
+			if len(e.Requirement.Sets) > 0 {
+				if e.Requirement.AnyStatement {
+					return enough
+				}
+				signatures = true
+			}
+			for k := range e.Requirement.Attestations {
+				if e.Requirement.Attestations[k].Type == c.Predicate {
+					return enough
+				}
+				other = true
+			}
+		}
+	}
+	if other && !signatures {
+		return "nobody asks for attestations of this predicate type"
+	}
+	return "a statement of this predicate type is no image signature, unless the type is SigstoreBundle"
 }
+
+// enough is why a candidate was not judged that might have been.
+const enough = "nobody had to look at it"
 
 // The ranks of requests, in the order in which explain shows them.
 var requestRanks = []string{

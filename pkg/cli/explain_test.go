@@ -3,6 +3,7 @@ package cli
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -123,5 +124,59 @@ func golden(t *testing.T, name, got string) {
 	}
 	if d := cmp.Diff(string(want), got); d != "" {
 		t.Errorf("%s: run go test ./pkg/cli -update if this is meant\n%s", path, d)
+	}
+}
+
+// TestExplainNotJudged says of attestations that nobody judged why: nobody asks for them, or an earlier one was enough.
+func TestExplainNotJudged(t *testing.T) {
+	t.Parallel()
+	s, dir := stocked(t, "acme/signed-and-attested-v2-legacy", "acme/att-v2-legacy"), t.TempDir()
+	s.WriteHostsToml(dir, "ghcr.io")
+	key, err := os.ReadFile(trustFile("trust/cosign.pub"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const slsa, noImage = "https://slsa.dev/provenance/v0.2", "a statement of this predicate type is no image signature, unless the type is SigstoreBundle"
+	attestors := "attestors: [{entries: [{keys: {publicKeys: " + strconv.Quote(string(key)) + ", rekor: {ignoreTlog: true, url: ''}}}]}]"
+	for name, tc := range map[string]struct {
+		repository, entry string
+		predicate, want   string
+	}{
+		"attestations alone, another type":  {"att-v2-legacy", "attestations: [{type: '" + slsa + "', " + attestors + "}]", "https://openvex.dev/ns", "nobody asks for attestations of this predicate type"},
+		"attestations alone, the type":      {"att-v2-legacy", "attestations: [{type: '" + slsa + "', " + attestors + "}]", slsa, ""},
+		"attestations that come too late":   {"att-v2-legacy", attestors + "\n      attestations: [{type: '" + slsa + "', " + attestors + "}]", slsa, enough},
+		"signatures alone":                  {"signed-and-attested-v2-legacy", attestors, slsa, noImage},
+		"signatures and another type":       {"att-v2-legacy", attestors + "\n      attestations: [{type: other, " + attestors + "}]", slsa, noImage},
+		"signatures of any type, which are": {"att-v2-legacy", "type: SigstoreBundle\n      " + attestors, "https://openvex.dev/ns", enough},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "policy.yaml")
+			text := `apiVersion: kyverno.io/v1
+kind: ClusterPolicy
+metadata: {name: p}
+spec:
+  rules:
+  - name: r
+    match: {any: [{resources: {kinds: [Pod]}}]}
+    verifyImages:
+    - imageReferences: ["*"]
+      failureAction: Enforce
+      ` + tc.entry
+			if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			got := call(t, "explain", "ghcr.io/acme/"+tc.repository+":v1", "--policy", file, "--registry-config-dir", dir, "--offline", "-o", "json")
+			r := got.report(t)
+			for _, c := range r.Places[0].Candidates {
+				if c.Predicate == tc.predicate {
+					if c.NotJudged != tc.want {
+						t.Errorf("%q, want %q", c.NotJudged, tc.want)
+					}
+					return
+				}
+			}
+			t.Errorf("no candidate of the type: %s %s", got.stdout, got.stderr)
+		})
 	}
 }

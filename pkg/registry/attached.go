@@ -217,7 +217,7 @@ func (a *gathering) layers(m *manifest) []*layer {
 			list = append(list, reject(base, reason.BadSignature, "a layer's descriptor is malformed"))
 			continue
 		}
-		limit := a.payloadLimit(d.MediaType)
+		limit := a.payloadLimit(d.MediaType, base.ArtifactType)
 		if limit == 0 {
 			continue
 		}

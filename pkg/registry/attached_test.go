@@ -483,6 +483,31 @@ func TestUnreadableContent(t *testing.T) {
 	}
 }
 
+// VI 6.11(2): tools that attach any file call only the manifest a signature. What is empty or of another type is none.
+func TestTypeOfManifest(t *testing.T) {
+	t.Parallel()
+	const bundle, plain, empty = "application/vnd.dev.sigstore.bundle.v0.3+json", "application/octet-stream", "application/vnd.oci.empty.v1+json"
+	f := newFixture(t)
+	f.Attach(repo, f.digest, bundle, plain, nil, []byte("bundle"))
+	f.Attach(repo, f.digest, "application/vnd.dev.cosign.artifact.sig.v1+json", plain, nil, []byte("payload"))
+	f.Attach(repo, f.digest, bundle, empty, nil, []byte("{}"))
+	f.Attach(repo, f.digest, "application/spdx+json", plain, nil, []byte("no bundle"))
+	f.Attach(repo, f.digest, bundle, plain, nil, make([]byte, 1<<20+1))
+	a := f.attached(t, context.Background())
+	if diff := cmp.Diff([]string{"bundle", "payload"}, payloads(a), cmpopts.SortSlices(strings.Compare)); diff != "" || len(a.Problems) > 0 {
+		t.Error(diff, a.Problems)
+	}
+	var rejected []reason.Code
+	for _, x := range a.Artifacts {
+		if x.Err != nil {
+			rejected = append(rejected, reason.Of(x.Err).Code)
+		}
+	}
+	if diff := cmp.Diff([]reason.Code{reason.LimitReached}, rejected); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // A registry may keep its lists of referrers elsewhere: a redirect to the same list is followed.
 func TestReferrersElsewhere(t *testing.T) {
 	t.Parallel()

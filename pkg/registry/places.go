@@ -20,8 +20,15 @@ const (
 	prefixBundle      = "application/vnd.dev.sigstore.bundle"
 )
 
-// payloadLimit is the largest size of a layer of the media type; zero for a type that cannot be a candidate.
-func (a *gathering) payloadLimit(mediaType string) int64 {
+// Other types: of a manifest whose layers are simple signatures, and of what holds nothing.
+const (
+	typeSignature = "application/vnd.dev.cosign.artifact.sig.v1+json"
+	typeEmpty     = "application/vnd.oci.empty.v1+json"
+)
+
+// payloadLimit is the largest size of a layer of the media type, in a manifest of the artifact type; zero for a type that
+// cannot be a candidate. Tools that attach any file give the type to the manifest alone.
+func (a *gathering) payloadLimit(mediaType, artifactType string) int64 {
 	switch {
 	case mediaType == typeSimpleSigning:
 		return a.limits.Signature
@@ -29,6 +36,12 @@ func (a *gathering) payloadLimit(mediaType string) int64 {
 		return a.limits.Attestation
 	case strings.HasPrefix(mediaType, prefixBundle):
 		return a.limits.Bundle
+	case mediaType == typeEmpty:
+		return 0
+	case strings.HasPrefix(artifactType, prefixBundle):
+		return a.limits.Bundle
+	case artifactType == typeSignature:
+		return a.limits.Signature
 	default:
 		return 0
 	}

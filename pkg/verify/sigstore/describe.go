@@ -89,7 +89,7 @@ func Describe(c *verify.Candidate) (d Description) {
 
 func format(c *verify.Candidate) string {
 	switch kind := cmp.Or(c.Artifact.MediaType, c.Artifact.ArtifactType); {
-	case strings.HasPrefix(kind, bundleTypePrefix):
+	case strings.HasPrefix(kind, bundleTypePrefix), strings.HasPrefix(c.Artifact.ArtifactType, bundleTypePrefix):
 		return "Sigstore bundle"
 	case kind == simpleSigningType, kind == legacyArtifactType:
 		return "cosign simple signing"

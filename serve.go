@@ -140,7 +140,10 @@ func serve(ctx context.Context, leaving <-chan struct{}, f *serveFlags, log logr
 		WebhookTimeout: int32(f.webhookTimeout), StaticWebhooks: !f.autoUpdateWebhooks, //nolint:gosec // at most 30
 		NoAdmissionReports: !f.reports(), Namespaces: namespaces, Roles: roles, Exceptions: f.exceptions(), Globals: globals,
 		Settings: live, UnreadKeys: recorder.UnreadKeys,
-		Changed: func() { followKeys(keys, store) },
+		Changed: func() {
+			followKeys(keys, store)
+			recorder.PoliciesChanged()
+		},
 	})
 	if err != nil {
 		return err

@@ -55,7 +55,7 @@ var (
 
 // Metrics lists what the recorder exports.
 func Metrics() []Metric {
-	return []Metric{resultsMetric, executionMetric, requestsMetric, reviewMetric, letThroughMetric, unjudgedMetric, unreadMetric, droppedMetric, registryMetric, keysMetric, infoMetric}
+	return []Metric{resultsMetric, executionMetric, requestsMetric, reviewMetric, letThroughMetric, unjudgedMetric, unreadMetric, droppedMetric, registryMetric, keysMetric, ruleInfoMetric, changesMetric, infoMetric}
 }
 
 // buckets reach from a cached verdict to the longest timeout of a webhook, in seconds.
@@ -73,6 +73,7 @@ type metrics struct {
 	dropped   prometheus.Counter
 	registry  *prometheus.CounterVec
 	keys      *prometheus.GaugeVec
+	changes   *prometheus.CounterVec
 	info      *prometheus.GaugeVec
 
 	hosts, kinds, statuses, objects bounded
@@ -92,6 +93,7 @@ func newMetrics() *metrics {
 		unread:   prometheus.NewGauge(prometheus.GaugeOpts{Name: unreadMetric.Name, Help: unreadMetric.Help}),
 		registry: counter(registryMetric),
 		keys:     prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: keysMetric.Name, Help: keysMetric.Help}, keysMetric.Labels),
+		changes:  counter(changesMetric),
 		dropped:  prometheus.NewCounter(prometheus.CounterOpts{Name: droppedMetric.Name, Help: droppedMetric.Help}),
 		info:     prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: infoMetric.Name, Help: infoMetric.Help}, infoMetric.Labels),
 		hosts:    bounded{limit: 64}, kinds: bounded{limit: 16}, statuses: bounded{limit: 64}, objects: bounded{limit: 256},
@@ -100,11 +102,11 @@ func newMetrics() *metrics {
 }
 
 // register registers the collectors. One that is refused is not exported, which stops nobody's admission.
-func (m *metrics) register(to prometheus.Registerer, log logr.Logger) {
+func (m *metrics) register(to prometheus.Registerer, more prometheus.Collector, log logr.Logger) {
 	if to == nil {
 		return
 	}
-	for _, c := range []prometheus.Collector{m.results, m.execution, m.requests, m.review, m.through, m.unjudged, m.unread, m.dropped, m.registry, m.keys, m.info} {
+	for _, c := range []prometheus.Collector{m.results, m.execution, m.requests, m.review, m.through, m.unjudged, m.unread, m.dropped, m.registry, m.keys, m.changes, m.info, more} {
 		if err := to.Register(c); err != nil {
 			var twice prometheus.AlreadyRegisteredError
 			log.Error(err, "A metric is not exported", "registeredTwice", errors.As(err, &twice))

@@ -79,6 +79,7 @@ type Recorder struct {
 	limiter flowcontrol.RateLimiter
 
 	keyStates keyStates
+	changes   changes
 
 	mu      sync.Mutex
 	pending map[objectKey]*pending
@@ -125,7 +126,8 @@ func New(o Options) *Recorder {
 		queue: workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[objectKey]{
 			Clock: o.Clock, Logger: &o.Logger}),
 	}
-	r.metrics.register(o.Registerer, o.Logger)
+	r.metrics.register(o.Registerer, newRuleInfo(r.snapshot), o.Logger)
+	r.changes.names.limit = 1024
 	r.metrics.info.WithLabelValues(label(o.Version)).Set(1)
 	return r
 }

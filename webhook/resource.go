@@ -57,7 +57,7 @@ func (h *Resources) ReviewOf(phase engine.Phase, failure policy.FailurePolicy, o
 		if h.Dump {
 			dump(logr.FromContextOrDiscard(ctx), req)
 		}
-		if req.Operation != admissionv1.Create && req.Operation != admissionv1.Update {
+		if req.Operation != admissionv1.Create && req.Operation != admissionv1.Update || isReport(req) {
 			return &admissionv1.AdmissionResponse{Allowed: true}
 		}
 		if h.letThrough(ctx, req) {
@@ -80,6 +80,12 @@ func (h *Resources) ReviewOf(phase engine.Phase, failure policy.FailurePolicy, o
 		}
 		return respond(decision)
 	}
+}
+
+// isReport tells whether a request is about a report, which says what came of reviews and is not the subject of one: a policy
+// about every kind must not keep its own violations from being reported (VI 3.5(3)).
+func isReport(req *admissionv1.AdmissionRequest) bool {
+	return req.Kind.Group == "wgpolicyk8s.io" && (req.Kind.Kind == "PolicyReport" || req.Kind.Kind == "ClusterPolicyReport")
 }
 
 // letThrough tells whether no policy is asked about a request.

@@ -87,6 +87,25 @@ func pod(meta, img string) string {
 	return strings.NewReplacer("META", meta, "IMAGE", img).Replace(podOf)
 }
 
+// VI 3.5(3): reports are not judged, whatever policies say. That goes by their group as well as their kind.
+func TestReportsAreNotJudged(t *testing.T) {
+	t.Parallel()
+	s := server(t, policy.NewStore(), func(*webhook.Reviewed) { t.Error("reviewed") }) // judges nothing else yet, and refuses it
+	for kind, allowed := range map[string]bool{
+		`"group":"wgpolicyk8s.io","version":"v1alpha2","kind":"PolicyReport"`:        true,
+		`"group":"wgpolicyk8s.io","version":"v1alpha2","kind":"ClusterPolicyReport"`: true,
+		`"group":"wgpolicyk8s.io","version":"v1alpha2","kind":"Pod"`:                 false,
+		`"group":"","version":"v1","kind":"PolicyReport"`:                            false,
+	} {
+		for _, path := range []string{webhook.MutateFail, webhook.ValidateFail} {
+			text := strings.Replace(body(pod(`{"name":"p"}`, "missing:1")), `"group":"","version":"v1","kind":"Pod"`, kind, 1)
+			if resp := answer(t, post(s.Handler(), path, "application/json", text)); resp.Allowed != allowed || len(resp.Patch) > 0 {
+				t.Errorf("%s %s: %+v", path, kind, resp)
+			}
+		}
+	}
+}
+
 // VI 3.6, 3.9(1), 6.15(6), A-90: which requests are judged, as what, and what cannot be read.
 func TestResources(t *testing.T) {
 	t.Parallel()

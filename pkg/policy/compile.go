@@ -88,6 +88,8 @@ type compiler struct {
 	readsRoles bool
 	// extracting says that the rule at hand names the places of images itself.
 	extracting bool
+	// excluding says that the block at hand is an exclude block.
+	excluding bool
 }
 
 func newCompiler(meta metav1.ObjectMeta, spec *v1.Spec, opts Options) *compiler {

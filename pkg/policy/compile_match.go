@@ -29,15 +29,35 @@ func (c *compiler) block(in *v1.MatchResources, path *field.Path, matching bool)
 		b.Any = []match.Resource{c.filter(&legacy, path, matching)}
 	}
 	for i := range in.Any {
-		b.Any = append(b.Any, c.filter(&in.Any[i], path.Child("any").Index(i), matching))
+		if !c.nothing(&in.Any[i], path.Child("any").Index(i)) {
+			b.Any = append(b.Any, c.filter(&in.Any[i], path.Child("any").Index(i), matching))
+		}
 	}
+	never := false
 	for i := range in.All {
+		if c.nothing(&in.All[i], path.Child("all").Index(i)) {
+			never = true
+			continue
+		}
 		b.All = append(b.All, c.filter(&in.All[i], path.Child("all").Index(i), matching))
+	}
+	if never {
+		b.All = nil
 	}
 	if matching && len(b.Any)+len(b.All) == 0 {
 		c.errs = append(c.errs, field.Required(path, "Rule is matching an empty set"))
 	}
 	return b
+}
+
+// nothing tells of a filter that excludes nothing, for nothing is written in it: a template whose list of namespaces is
+// empty, say. It does not exclude everything.
+func (c *compiler) nothing(f *v1.ResourceFilter, path *field.Path) bool {
+	if !c.excluding || !emptyFilter(f) {
+		return false
+	}
+	c.warn("%s: nothing is written in it, so that it excludes nothing", path)
+	return true
 }
 
 func emptyFilter(f *v1.ResourceFilter) bool {

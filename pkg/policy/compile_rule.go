@@ -41,9 +41,11 @@ func (c *compiler) rule(in *v1.Rule, path *field.Path, fallback actions) {
 	out.Filter.Match = c.block(&in.Match, path.Child("match"), true)
 	if in.Exclude != nil {
 		before := len(c.errs)
+		c.excluding = true
 		if exclude := c.block(in.Exclude, path.Child("exclude"), false); len(c.errs) == before {
 			out.Filter.Exclude = exclude // half of an exclude block would exclude too much
 		}
+		c.excluding = false
 	}
 	for _, b := range [][]match.Resource{out.Filter.Match.Any, out.Filter.Match.All} {
 		for i := range b {

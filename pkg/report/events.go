@@ -46,8 +46,16 @@ func (r *Recorder) sendEvents(it *item) {
 	}
 }
 
+// eventsPerSecond is how many events of one type are sent for long; Options.MaxQueued of them are sent at once.
+const eventsPerSecond = 20
+
+// send sends an event, or counts it when there are too many.
 func (r *Recorder) send(e *event) {
-	if !slices.Contains(r.o.OmitEvents, e.reason) {
+	switch {
+	case slices.Contains(r.o.OmitEvents, e.reason):
+	case !r.events[e.kind].TryAccept():
+		r.metrics.dropped.Inc()
+	default:
 		r.o.Events.Eventf(e.regarding, e.related, e.kind, e.reason, e.action, "%s", e.note)
 	}
 }

@@ -1,11 +1,17 @@
 package report
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/tools/events"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/signet-policy/signet/pkg/engine"
 	"github.com/signet-policy/signet/pkg/policy"
@@ -120,20 +126,48 @@ func TestReviewEvents(t *testing.T) {
 	}
 }
 
+// whoever tries to create very many objects causes a bounded number of events, and passes do not use up those of violations.
+func TestA62EventsAreBounded(t *testing.T) {
+	t.Parallel()
+	registry, now, sink := prometheus.NewPedanticRegistry(), clocktesting.NewFakeClock(time.Unix(0, 0)), events.NewFakeRecorder(10000)
+	r := New(Options{Registerer: registry, MaxQueued: 50, Clock: now, Events: sink, GenerateSuccessEvents: true})
+	rule, img := newRule(policy.Key{Name: "check"}, "sig", policy.Fail), newImage(t, 0, "a:1", "/x")
+	send := func(results ...engine.Result) (sent int) {
+		for i := range 200 {
+			r.sendEvents(&item{key: objectKey{kind: "Pod", namespace: "n", name: fmt.Sprint("web-", i)}, slot: valFail, results: results})
+		}
+		for sent = 0; len(sink.Events) > 0; sent++ {
+			<-sink.Events
+		}
+		return sent
+	}
+	var got []int
+	for _, wait := range []time.Duration{0, 0, time.Second, time.Hour} {
+		now.Step(wait)
+		got = append(got, send(passed(rule, img)), send(failed(rule, img)))
+	}
+	if diff := cmp.Diff([]int{50, 50, 0, 0, 20, 20, 50, 50}, got); diff != "" {
+		t.Errorf("events sent (-want +got):\n%s", diff)
+	}
+	if want := droppedMetric.Name + ": 1360"; !slices.Contains(gather(t, registry), want) {
+		t.Errorf("no %q", want)
+	}
+}
+
 // Events of two rules about one object are told apart by the sink, which goes by everything but the note.
 func TestEventsOfRulesDiffer(t *testing.T) {
 	t.Parallel()
 	img := newImage(t, 0, "a:1", "/x")
 	one := newRule(policy.Key{Name: "check"}, "one", policy.Fail)
 	two := &policy.Rule{Policy: one.Policy, Name: "two", Entries: one.Entries}
-	events := reviewEvents(&item{key: objectKey{kind: "Pod", namespace: "n", name: "web"}, slot: valFail, allowed: true,
+	list := reviewEvents(&item{key: objectKey{kind: "Pod", namespace: "n", name: "web"}, slot: valFail, allowed: true,
 		results: []engine.Result{failed(one, img), failed(two, img)}}, false)
 	type identity struct{ regarding, related corev1.ObjectReference }
 	seen := map[identity]bool{}
-	for _, e := range events {
+	for _, e := range list {
 		seen[identity{*e.regarding, *e.related}] = true
 	}
-	if len(events) != 4 || len(seen) != 4 {
-		t.Errorf("%d events, %d different", len(events), len(seen))
+	if len(list) != 4 || len(seen) != 4 {
+		t.Errorf("%d events, %d different", len(list), len(seen))
 	}
 }

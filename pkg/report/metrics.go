@@ -43,7 +43,7 @@ var (
 	unreadMetric = Metric{"kyverno_config_unread_keys", "gauge",
 		"Keys of the ConfigMap that cannot be read; what they held before stays in force.", nil}
 	droppedMetric = Metric{"kyverno_events_dropped_total", "counter",
-		"Reviews whose events and reports were dropped because too many waited.", nil}
+		"Reviews whose events and reports were dropped because too many waited, and events of one type beyond 20 a second and --maxQueuedEvents at once.", nil}
 	registryMetric = Metric{"kyverno_registry_requests_total", "counter",
 		"Requests to image registries. From the 65th host on, the host is other.", []string{"host", "kind", "status"}}
 	keysMetric = Metric{"kyverno_key_references",

@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/flowcontrol"
@@ -43,7 +44,7 @@ type Options struct {
 	// OmitEvents are the event reasons that are not sent.
 	OmitEvents []string
 	// MaxQueued is the largest number of reviews waiting to be published; ten times as many objects may wait for
-	// their report. It defaults to 1000.
+	// their report, and as many events are sent at once before further ones are dropped. It defaults to 1000.
 	MaxQueued int
 	// GenerateSuccessEvents sends events of passes too.
 	GenerateSuccessEvents bool
@@ -77,6 +78,9 @@ type Recorder struct {
 	metrics *metrics
 	intake  chan *item
 	limiter flowcontrol.RateLimiter
+	// events bounds what is sent, by type, so that passes take nothing from violations: what sends them keeps each for minutes
+	// and the API server for an hour, and whoever may try to create objects causes one by each.
+	events map[string]flowcontrol.PassiveRateLimiter
 
 	keyStates keyStates
 	changes   changes
@@ -123,11 +127,15 @@ func New(o Options) *Recorder {
 	r := &Recorder{
 		o: o, metrics: newMetrics(), intake: make(chan *item, o.MaxQueued), pending: map[objectKey]*pending{},
 		limiter: flowcontrol.NewTokenBucketRateLimiter(o.WritesPerSecond, int(2*o.WritesPerSecond)+1),
+		events:  map[string]flowcontrol.PassiveRateLimiter{},
 		queue: workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[objectKey]{
 			Clock: o.Clock, Logger: &o.Logger}),
 	}
 	r.metrics.register(o.Registerer, newRuleInfo(r.snapshot), o.Logger)
 	r.changes.names.limit = 1024
+	for _, kind := range []string{corev1.EventTypeNormal, corev1.EventTypeWarning} {
+		r.events[kind] = flowcontrol.NewTokenBucketPassiveRateLimiterWithClock(eventsPerSecond, o.MaxQueued, o.Clock)
+	}
 	r.metrics.info.WithLabelValues(label(o.Version)).Set(1)
 	return r
 }

@@ -61,6 +61,8 @@ func TestOperators(t *testing.T) {
 		{`15`, "AnyIn", `"10-20"`, true}, {`10`, "AnyIn", `"10-20"`, true}, {`20`, "AnyIn", `"10-20"`, true}, {`21`, "AnyIn", `"10-20"`, false}, {`"15"`, "AnyIn", `"10-20"`, true},
 		{`-3`, "AnyIn", `"-5--1"`, true}, {`1.5`, "AnyIn", `"1-2"`, true}, {`"500Mi"`, "AnyIn", `"1Mi-1Gi"`, true}, {`"2Gi"`, "AnyIn", `"1Mi-1Gi"`, false},
 		{`[5,15]`, "AnyIn", `"10-20"`, true}, {`[5,15]`, "AllIn", `"10-20"`, false}, {`[12,15]`, "AllIn", `"10-20"`, true}, {`[5,15]`, "AnyNotIn", `"10-20"`, true}, {`[5,25]`, "AllNotIn", `"10-20"`, true}, {`[5,15]`, "AllNotIn", `"10-20"`, false},
+		{`"90m"`, "AnyIn", `"1h-2h"`, true}, {`"3h"`, "AnyIn", `"1h-2h"`, false}, {`"1h"`, "AllNotIn", `"1h-2h"`, false}, {`["1h30m0s","3h"]`, "AnyNotIn", `"0-2h"`, true}, {`["1h30m0s","5s"]`, "AnyNotIn", `"0-2h"`, false},
+		{`"60s"`, "AnyIn", `"1m-5m"`, true}, {`0.002`, "AnyIn", `"1m-5m"`, true} /* thousandths */, {`5400`, "AnyIn", `"1h-2h"`, false},
 		{`"10-20"`, "AnyIn", `"10-20"`, true}, {`"x"`, "AnyIn", `"10-20"`, false}, {`"x"`, "AnyNotIn", `"10-20"`, true}, {`"a-b"`, "AnyIn", `"a-b"`, true},
 
 		// In and NotIn

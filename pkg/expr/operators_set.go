@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/resource"
 )
@@ -40,10 +41,11 @@ func (ev *evaluation) among(op operator, key, value any) (bool, error) {
 
 // set is the value of a set operator.
 type set struct {
-	texts   []string
-	isRange bool
-	low     resource.Quantity
-	high    resource.Quantity
+	texts     []string
+	isRange   bool // of quantities
+	low, high resource.Quantity
+	isSpan    bool // a range of durations; 1m-5m is both
+	from, to  time.Duration
 }
 
 // rangeForm is a-b, where both may have a sign, a fraction and a unit.
@@ -68,6 +70,9 @@ func (ev *evaluation) newSet(value any) (set, error) {
 		low, isLow := parseQuantity(m[1])
 		high, isHigh := parseQuantity(m[2])
 		out.low, out.high, out.isRange = low, high, isLow && isHigh
+		from, isFrom := asDuration(m[1])
+		to, isTo := asDuration(m[2])
+		out.from, out.to, out.isSpan = from, to, isFrom && isTo
 	}
 	return out, nil
 }
@@ -87,6 +92,11 @@ func listText(s string) ([]any, bool) {
 
 // inSet compares in both directions: the key may be the pattern as well as the element.
 func (ev *evaluation) inSet(s set, key string) (bool, error) {
+	if s.isSpan {
+		if d, ok := asDuration(key); ok {
+			return d >= s.from && d <= s.to, ev.step(1)
+		}
+	}
 	if s.isRange {
 		if q, ok := parseQuantity(key); ok {
 			return q.Cmp(s.low) >= 0 && q.Cmp(s.high) <= 0, ev.step(1)

@@ -134,7 +134,8 @@ func items(ev *evaluation, args []any) (any, error) {
 	return out, nil
 }
 
-// objectFromLists pairs keys and values; keys without a value get null, values without a key are left out.
+// objectFromLists pairs keys and values; keys without a value get null, values without a key are left out. Numbers and
+// booleans are written out as keys.
 func objectFromLists(ev *evaluation, args []any) (any, error) {
 	names, values := args[0].([]any), args[1].([]any)
 	if err := ev.charge(len(names)); err != nil {
@@ -142,9 +143,12 @@ func objectFromLists(ev *evaluation, args []any) (any, error) {
 	}
 	out := make(map[string]any, len(names))
 	for i, v := range names {
-		name, ok := v.(string)
-		if !ok {
+		if !(isString | isNumber | isBool).accepts(v) {
 			return nil, fmt.Errorf("a key must be a string, not %s", typeName(v))
+		}
+		name, err := ev.text(v)
+		if err != nil {
+			return nil, err
 		}
 		out[name] = nil
 		if i < len(values) {

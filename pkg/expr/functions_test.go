@@ -111,7 +111,7 @@ func functionCases() map[string]map[string]string {
 		"parse_yaml": {"parse_yaml('a: {b: [1, yes]}').a.b[0]": `1`, "parse_yaml('a: [')": "error: not YAML", "parse_yaml(one)": "error: must be a string"},
 		"lookup": {"lookup(`{\"a\":1}`,'a')": `1`, "lookup(`{\"a\":1}`,'b')": `null`, "lookup(names,`1`)": `"a"`, "lookup(names,`9`)": `null`, "lookup(names,`-1`)": `null`,
 			"lookup(names,'a')": "error: must be a number", "lookup(`{}`,`1`)": "error: must be a string", "lookup(names,`1.5`)": "error: whole number", "lookup(text,'a')": "error: must be an array or an object"},
-		"object_from_lists": {"object_from_lists(names,ports)": `{"b":8080,"a":80,"c":null}`, "object_from_lists(`[\"a\"]`,ports)": `{"a":8080}`, "object_from_lists(ports,names)": "error: key must be a string"},
+		"object_from_lists": {"object_from_lists(names,ports)": `{"b":8080,"a":80,"c":null}`, "object_from_lists(`[\"a\"]`,ports)": `{"a":8080}`, "object_from_lists(ports,names)": `{"8080":"b","80":"a"}`, "object_from_lists(`[null]`,names)": "error: key must be a string"},
 		"semver_compare": {"semver_compare('1.2.3','1.2.4')": `false`, "semver_compare('4.1.3','>=4.1.x')": `true`, "semver_compare('4.1.3','!4.x.x')": `false`, "semver_compare('1.8.6','>1.0.0 <2.0.0')": `true`,
 			"semver_compare('2.1.5','<2.0.0 || >=3.0.0')": `false`, "semver_compare('x','1.0.0')": "error: not a semantic version", "semver_compare('1.0.0','x y')": "error: not a range"},
 		"x509_decode": {"x509_decode('x')": "error: not a PEM block", "x509_decode(one)": "error: must be a string"},

@@ -66,7 +66,8 @@ func (p Place) Only(key string) (Place, error) {
 
 // Images returns the images of an object in the order of the places, within a map in the order of its keys; custom is
 // false when the rule has no places of its own for the kind. Two places that meet give each image once, and each of two
-// images of one key.
+// images of one key. What is of another type than its path says is an error, beside which stand the images that can be read;
+// of too many there are none.
 func (c Custom) Images(kind string, object map[string]any) (uses []Use, custom bool, err error) {
 	places, custom := c[kind]
 	switch {
@@ -78,11 +79,12 @@ func (c Custom) Images(kind string, object map[string]any) (uses []Use, custom b
 	found := finder{seen: map[Use]bool{}}
 	for i := range places {
 		found.place = &places[i]
-		if err := found.walk(object, places[i].path, ""); err != nil {
-			return nil, true, err
+		found.walk(object, places[i].path, "")
+		if found.full {
+			return nil, true, ErrTooMany
 		}
 	}
-	return found.uses, true, nil
+	return found.uses, true, found.odd
 }
 
 // finder collects the images of one object.
@@ -90,6 +92,14 @@ type finder struct {
 	place *Place
 	uses  []Use
 	seen  map[Use]bool
+	odd   error // the first thing that cannot be read
+	full  bool  // more images than the limit
+}
+
+func (f *finder) note(at string, err error) {
+	if f.odd == nil {
+		f.odd = fmt.Errorf("%s: %w", at, err)
+	}
 }
 
 var (
@@ -98,61 +108,61 @@ var (
 )
 
 // walk follows the rest of a path from a value. What is absent holds no image; what is there and is of another type than
-// the path says is an error.
-func (f *finder) walk(value any, path []string, pointer string) error {
-	if value == nil {
-		return nil
+// the path says is noted.
+func (f *finder) walk(value any, path []string, pointer string) {
+	if value == nil || f.full {
+		return
 	}
 	if len(path) > 0 && path[0] == anything {
 		switch v := value.(type) {
 		case []any:
 			for i := range v {
-				if err := f.walk(v[i], path[1:], pointer+"/"+strconv.Itoa(i)); err != nil {
-					return err
-				}
+				f.walk(v[i], path[1:], pointer+"/"+strconv.Itoa(i))
 			}
 		case map[string]any:
 			for _, k := range slices.Sorted(maps.Keys(v)) {
-				if err := f.walk(v[k], path[1:], pointer+"/"+escaped(k)); err != nil {
-					return err
-				}
+				f.walk(v[k], path[1:], pointer+"/"+escaped(k))
 			}
 		default:
-			return fmt.Errorf("%s: %w", shown(pointer), errIterated)
+			f.note(shown(pointer), errIterated)
 		}
-		return nil
+		return
 	}
 	if len(path) == 0 && f.place.value == "" {
-		return f.image(value, "", pointer)
+		f.image(value, "", pointer)
+		return
 	}
 	object, ok := value.(map[string]any)
 	if !ok {
-		return fmt.Errorf("%s: %w", shown(pointer), errType)
+		f.note(shown(pointer), errType)
+		return
 	}
 	if len(path) > 0 {
-		return f.walk(object[path[0]], path[1:], pointer+"/"+escaped(path[0]))
+		f.walk(object[path[0]], path[1:], pointer+"/"+escaped(path[0]))
+		return
 	}
 	at, key := pointer+"/"+escaped(f.place.value), ""
 	if f.place.key != "" {
 		name := object[f.place.key]
 		if name == nil && f.place.filter != "" {
-			return nil
+			return
 		}
+		// Where there is no filter, an image without a key is one all the same, and never the one of before.
 		if key, ok = name.(string); !ok {
-			return fmt.Errorf("%s/%s: %w", pointer, escaped(f.place.key), errKey)
+			f.note(pointer+"/"+escaped(f.place.key), errKey)
 		}
 		if f.place.filter != "" && key != f.place.filter {
-			return nil
+			return
 		}
 	}
-	return f.image(object[f.place.value], key, at)
+	f.image(object[f.place.value], key, at)
 }
 
 // image takes one image. A text that is missing or blank is none.
-func (f *finder) image(value any, key, pointer string) error {
+func (f *finder) image(value any, key, pointer string) {
 	text, _ := value.(string)
 	if strings.TrimSpace(text) == "" {
-		return nil
+		return
 	}
 	if f.place.key == "" {
 		key = pointer
@@ -161,19 +171,20 @@ func (f *finder) image(value any, key, pointer string) error {
 	if f.place.convert != nil {
 		converted, err := f.place.convert(text)
 		if err != nil {
-			return fmt.Errorf("%s: %w", pointer, err)
+			f.note(pointer, err)
+			return
 		}
 		use.Value, use.From = converted, text
 	}
 	if f.seen[use] {
-		return nil
+		return
 	}
 	if len(f.uses) == Limit {
-		return ErrTooMany
+		f.full = true
+		return
 	}
 	f.seen[use] = true
 	f.uses = append(f.uses, use)
-	return nil
 }
 
 // escaped writes a name as a part of a JSON pointer (RFC 6901).

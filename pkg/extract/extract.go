@@ -57,7 +57,8 @@ func Carries(kind string) bool { return base[kind] != nil }
 
 // Images returns every image of the object in image order: init containers, containers, ephemeral containers, image
 // volumes. A missing or blank image is none. An element or an intermediate of another type than the pod spec's is an
-// error, because what cannot be read is not an object without images.
+// error, because what cannot be read is not an object without images; the images that can be read stand beside the first
+// error. Of too many there are none.
 func Images(kind string, object map[string]any) ([]Use, error) {
 	path := base[kind]
 	if path == nil {
@@ -75,6 +76,12 @@ func Images(kind string, object map[string]any) ([]Use, error) {
 		spec, pointer = next, pointer+"/"+field
 	}
 	var uses []Use
+	var odd error
+	note := func(at string, err error) {
+		if odd == nil {
+			odd = fmt.Errorf("%s: %w", at, err)
+		}
+	}
 	for _, l := range lists {
 		value, ok := spec[l.name]
 		if !ok || value == nil {
@@ -82,15 +89,16 @@ func Images(kind string, object map[string]any) ([]Use, error) {
 		}
 		elements, ok := value.([]any)
 		if !ok {
-			return nil, fmt.Errorf("%s/%s: %w", pointer, l.name, errType)
+			note(pointer+"/"+l.name, errType)
+			continue
 		}
 		for i, e := range elements {
 			use, ok, err := one(e, l.field)
 			at := pointer + "/" + l.name + "/" + strconv.Itoa(i)
 			if err != nil {
-				return nil, fmt.Errorf("%s: %w", at, err)
+				note(at, err)
 			}
-			if !ok {
+			if err != nil || !ok {
 				continue
 			}
 			if len(uses) == Limit {
@@ -100,7 +108,7 @@ func Images(kind string, object map[string]any) ([]Use, error) {
 			uses = append(uses, use)
 		}
 	}
-	return uses, nil
+	return uses, odd
 }
 
 var errType = errors.New("invalid image config")

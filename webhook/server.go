@@ -8,9 +8,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -20,15 +18,9 @@ import (
 	"github.com/go-logr/logr"
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-	kjson "sigs.k8s.io/json"
 
 	"github.com/signet-policy/signet/pkg/policy"
 )
-
-// maxBody is the largest review that is read, in bytes: an object and its old version, each at the API server's own
-// limit of 3 MiB, and room for the rest.
-const maxBody = 8 << 20
 
 // Paths of the server.
 const (
@@ -67,7 +59,8 @@ type Server struct {
 	Leaving <-chan struct{}
 	Log     logr.Logger
 
-	mux *http.ServeMux
+	mux    *http.ServeMux
+	bodies bodies
 }
 
 // NewServer returns a server with the health checks.
@@ -87,7 +80,7 @@ func NewServer(addr string, config *tls.Config, ready func() error, log logr.Log
 // Handle registers a review for a path. With ignore, what could not be judged at all is admitted with a warning;
 // otherwise it is denied.
 func (s *Server) Handle(path string, ignore bool, review Review) {
-	s.mux.Handle("POST "+path, &handler{review: review, ignore: ignore, log: s.Log.WithValues("path", path)})
+	s.mux.Handle("POST "+path, &handler{review: review, ignore: ignore, log: s.Log.WithValues("path", path), bodies: &s.bodies})
 }
 
 // HandleEach registers reviews for the fine-grained paths below a path, one for each policy that the API server names.
@@ -95,7 +88,7 @@ func (s *Server) HandleEach(path string, ignore bool, review func(policy.Key) Re
 	log := s.Log.WithValues("path", path)
 	each := func(w http.ResponseWriter, r *http.Request) {
 		k := policy.Key{Namespace: r.PathValue("namespace"), Name: r.PathValue("name")}
-		(&handler{review: review(k), ignore: ignore, log: log.WithValues("only", k.String())}).ServeHTTP(w, r)
+		(&handler{review: review(k), ignore: ignore, log: log.WithValues("only", k.String()), bodies: &s.bodies}).ServeHTTP(w, r)
 	}
 	s.mux.HandleFunc("POST "+path+FineGrained+"/{name}", each)
 	s.mux.HandleFunc("POST "+path+FineGrained+"/{namespace}/{name}", each)
@@ -157,18 +150,24 @@ type handler struct {
 	review Review
 	ignore bool
 	log    logr.Logger
+	bodies *bodies
 }
 
-var errBody = errors.New("the body is no admission.k8s.io/v1 AdmissionReview with a request and a uid")
-
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	req, err := decode(w, r)
-	if err != nil {
+	req, release, err := h.bodies.read(r)
+	defer release()
+	var resp *admissionv1.AdmissionResponse
+	switch {
+	case beyond(err) && req != nil:
+		h.log.Info("refused a review that is not read", "uid", req.UID, "cause", err.Error())
+		resp = undecided(false, err.Error())
+	case err != nil:
 		h.log.Info("refused a request that is no review", "error", err.Error())
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
+	default:
+		resp = h.answer(r, req)
 	}
-	resp := h.answer(r, req)
 	resp.UID = req.UID
 	for i, w := range resp.Warnings {
 		resp.Warnings[i] = oneLine(w)
@@ -219,38 +218,6 @@ func timeout(r *http.Request) time.Duration {
 		return 0
 	}
 	return d
-}
-
-// review is the part of an AdmissionReview that is read.
-type review struct {
-	metav1.TypeMeta `json:",inline"`
-	Request         *admissionv1.AdmissionRequest `json:"request"`
-}
-
-func decode(w http.ResponseWriter, r *http.Request) (*admissionv1.AdmissionRequest, error) {
-	if ct, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); ct != "application/json" {
-		return nil, fmt.Errorf("content type %.64q is not application/json", ct)
-	}
-	reader := http.MaxBytesReader(w, r.Body, maxBody)
-	var body []byte
-	var err error
-	if n := r.ContentLength; n > 0 && n <= maxBody {
-		body = make([]byte, n)
-		_, err = io.ReadFull(reader, body)
-	} else {
-		body, err = io.ReadAll(reader)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the body: %w", err)
-	}
-	var in review
-	if err := kjson.UnmarshalCaseSensitivePreserveInts(body, &in); err != nil {
-		return nil, fmt.Errorf("%w: %w", errBody, err)
-	}
-	if in.Request == nil || in.Request.UID == types.UID("") || in.APIVersion != admissionv1.SchemeGroupVersion.String() || in.Kind != "AdmissionReview" {
-		return nil, errBody
-	}
-	return in.Request, nil
 }
 
 // oneLine makes a warning fit for the HTTP header that the API server sends it in: it leaves out one with line breaks or

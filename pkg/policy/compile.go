@@ -249,6 +249,9 @@ func (c *compiler) actions(spec *field.Path) actions {
 		if compiled.action == 0 {
 			c.errs = append(c.errs, field.Required(path.Child("action"), "Audit or Enforce"))
 		}
+		if len(o.Namespaces) == 0 && o.NamespaceSelector == nil {
+			c.warn("%s: without namespaces and namespaceSelector it holds nowhere", path)
+		}
 		a.overrides = append(a.overrides, compiled)
 	}
 	return a

@@ -41,6 +41,8 @@ func TestWarnings(t *testing.T) {
 			[]string{"Validation failure actions enforce/audit are deprecated, use Enforce/Audit instead."}},
 		"lower-case actions, once": {with("  validationFailureAction: enforce\n  validationFailureActionOverrides: [{action: audit, namespaces: [a]}]", `{imageReferences: ["*"]}`),
 			[]string{"Validation failure actions enforce/audit are deprecated, use Enforce/Audit instead."}},
+		"override of nothing": {with("  validationFailureActionOverrides: [{action: Audit, namespaces: [a]}, {action: Enforce}, {action: Enforce, namespaceSelector: {}}]", enforced),
+			[]string{"spec.validationFailureActionOverrides[1]: without namespaces and namespaceSelector it holds nowhere"}},
 		"subject alone": {entries(t, `{imageReferences: ["*"], subject: a, failureAction: Enforce}`),
 			[]string{at + ".subject: subject has no effect without issuer"}},
 		"extensions without keyless": {entries(t, strings.Replace(enforced, `{`, `{additionalExtensions: {a: b}, `, 1)),

@@ -123,7 +123,7 @@ func TestWebhookGolden(t *testing.T) {
 	t.Parallel()
 	b := newBuilder(t, Options{})
 	p := compile(t, with(clusterPolicy("a", "v1/Pod"), v1.Fail, 25))
-	r := register([]*policy.Policy{p}, newKinds(t, &apis{lists: standardAPIs()}), b.timeout)
+	r := register([]*policy.Policy{p}, newKinds(t, &apis{lists: standardAPIs()}), b.timeout, validatingOperations)
 	for name, tt := range map[string]struct {
 		want string
 		got  any
@@ -131,8 +131,8 @@ func TestWebhookGolden(t *testing.T) {
 		"resources":            {goldenMutating, b.resourceMutating(r.mutating)},
 		"monitor":              {goldenMonitor, b.monitor()},
 		"validating policies":  {goldenPolicy, b.policyValidating()},
-		"nothing to ask for":   {"null\n", b.resourceMutating(register(nil, nil, 10).mutating)},
-		"nothing to ask for 2": {"null\n", b.resourceValidating(register(nil, nil, 10).validating)},
+		"nothing to ask for":   {"null\n", b.resourceMutating(register(nil, nil, 10, validatingOperations).mutating)},
+		"nothing to ask for 2": {"null\n", b.resourceValidating(register(nil, nil, 10, validatingOperations).validating)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -145,7 +145,7 @@ func TestWebhookGolden(t *testing.T) {
 
 func TestWebhookProperties(t *testing.T) {
 	t.Parallel()
-	all := everything(10)
+	all := everything(10, validatingOperations)
 	t.Run("both groups, sorted by name", func(t *testing.T) {
 		t.Parallel()
 		var got []string

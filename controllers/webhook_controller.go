@@ -159,19 +159,23 @@ func (c *webhookController) round(ctx context.Context, policies []*policy.Policy
 		c.coverage.failed(fmt.Sprintf("webhooks are not registered while the API server does not reach them; the last request came %s ago", age.Round(time.Second)))
 		return reconcile.Result{RequeueAfter: brokenRetry}, nil
 	}
-	r := everything(b.timeout)
+	operations := validatingOperations
+	if len(settings.matchConditions) > 0 {
+		operations = conditionedOperations
+	}
+	r := everything(b.timeout, operations)
 	if !c.options.StaticWebhooks {
 		if len(policies) > 0 {
 			if err := c.kinds.refresh(ctx, movingInterval/2); err != nil {
 				return reconcile.Result{}, err
 			}
 		}
-		if r = register(policies, c.kinds, b.timeout); len(r.unknown) > 0 {
+		if r = register(policies, c.kinds, b.timeout, operations); len(r.unknown) > 0 {
 			// The kind may have come with the policy, in one manifest.
 			if err := c.kinds.refresh(ctx, time.Second); err != nil {
 				return reconcile.Result{}, err
 			}
-			r = register(policies, c.kinds, b.timeout)
+			r = register(policies, c.kinds, b.timeout, operations)
 		}
 	}
 	r.bounded()

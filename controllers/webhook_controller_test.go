@@ -9,10 +9,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
+	"github.com/signet-policy/signet/pkg/match"
 	"github.com/signet-policy/signet/pkg/policy"
 )
 
@@ -83,6 +85,32 @@ func TestWebhookRounds(t *testing.T) {
 		}
 		if covered, cause := r.coverage.of(r.policy); !covered {
 			t.Errorf("not covered: %s", cause)
+		}
+	})
+	// VI 3.2(2), 3.3(1)
+	t.Run("conditions of the ConfigMap keep deletions from being asked about", func(t *testing.T) {
+		t.Parallel()
+		for _, static := range []bool{false, true} {
+			r := newRound(t, &apis{lists: standardAPIs()}, &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: "kyverno", Namespace: "kyverno"},
+				Data: map[string]string{"matchConditions": `[{"name":"a","expression":"object.kind != 'x'"}]`}})
+			r.options.StaticWebhooks = static
+			if _, err := r.Reconcile(t.Context(), webhooks{}); err != nil {
+				t.Fatal(err)
+			}
+			var got admissionregistrationv1.ValidatingWebhookConfiguration
+			if err := r.api.Get(t.Context(), client.ObjectKey{Name: ResourceValidating}, &got); err != nil {
+				t.Fatal(err)
+			}
+			for _, w := range got.Webhooks {
+				if len(w.MatchConditions) != 1 || len(w.Rules) == 0 {
+					t.Errorf("%+v", w)
+				}
+				for _, rule := range w.Rules {
+					if diff := cmp.Diff(operationTypes(match.Create|match.Update), rule.Operations); diff != "" {
+						t.Error(diff)
+					}
+				}
+			}
 		}
 	})
 	// VI 3.3(5)

@@ -43,7 +43,7 @@ func TestFineGrained(t *testing.T) {
 		compile(t, with(clusterPolicy("shared", "v1/Pod"), v1.Fail, 20)),
 		conditioned(t, "", "a-b", v1.Fail, 25), conditioned(t, "", "lax", v1.Ignore, 3), conditioned(t, "a", "b", v1.Fail, 7),
 	}
-	r := register(policies, newKinds(t, &apis{lists: standardAPIs()}), b.timeout)
+	r := register(policies, newKinds(t, &apis{lists: standardAPIs()}), b.timeout, validatingOperations)
 	type summary struct {
 		Name, Path, Condition string
 		Failure               admissionregistrationv1.FailurePolicyType
@@ -124,7 +124,7 @@ func TestFineOfRefused(t *testing.T) {
 			policies = append(policies, compiled)
 		}
 	}
-	r := register(policies, newKinds(t, &apis{lists: standardAPIs()}), b.timeout)
+	r := register(policies, newKinds(t, &apis{lists: standardAPIs()}), b.timeout, validatingOperations)
 	names := map[string]bool{}
 	for _, w := range b.allValidating(&r) {
 		names[w.Name] = true
@@ -148,7 +148,7 @@ func TestFineBounded(t *testing.T) {
 	b := newBuilder(t, Options{})
 	policies := []*policy.Policy{large("", "cluster", 200_000), large("a", "x", 100_000), large("greedy", "x", 100_000),
 		large("greedy", "y", 100_000), large("greedy", "z", 100_000), large("z", "x", 50_000)}
-	r := register(policies, newKinds(t, &apis{lists: standardAPIs()}), b.timeout)
+	r := register(policies, newKinds(t, &apis{lists: standardAPIs()}), b.timeout, validatingOperations)
 	r.bounded()
 	var left []string
 	for i := range r.fine {

@@ -15,7 +15,7 @@ import (
 // webhooksFor are the mutating webhooks of policies.
 func webhooksFor(t *testing.T, b *builder, policies ...*policy.Policy) []admissionregistrationv1.MutatingWebhook {
 	t.Helper()
-	r := register(policies, newKinds(t, &apis{lists: standardAPIs()}), b.timeout)
+	r := register(policies, newKinds(t, &apis{lists: standardAPIs()}), b.timeout, validatingOperations)
 	return b.allMutating(&r)
 }
 

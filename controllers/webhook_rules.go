@@ -15,6 +15,9 @@ import (
 const (
 	mutatingOperations   = match.Create | match.Update
 	validatingOperations = match.Create | match.Update | match.Delete | match.Connect
+	// Webhooks with conditions are not asked about deletions that no policy names. They are allowed at once, but not by the API
+	// server when a condition reads the object: a deletion has none, and a condition that fails refuses it.
+	conditionedOperations = mutatingOperations
 )
 
 // operationTypes are the operations of a set in the usual order.
@@ -59,14 +62,16 @@ type registrations struct {
 	moving bool
 }
 
-// register works out what the webhooks have to be asked for so that every rule sees its requests.
-func register(policies []*policy.Policy, k *kinds, defaultTimeout int32) registrations {
+// register works out what the webhooks have to be asked for so that every rule sees its requests. The common validating ones are
+// asked for the given operations where a rule names none.
+func register(policies []*policy.Policy, k *kinds, defaultTimeout int32, common match.Operations) registrations {
 	out := registrations{problems: map[policy.Key]string{}}
 	out.mutating, out.validating = empty(defaultTimeout), empty(defaultTimeout)
 	for _, p := range policies {
 		timeout := cmp.Or(p.TimeoutSeconds, defaultTimeout)
-		mutating, validating := out.mutating[p.FailurePolicy], out.validating[p.FailurePolicy]
+		mutating, validating, usual := out.mutating[p.FailurePolicy], out.validating[p.FailurePolicy], common
 		if p.FineGrained() {
+			usual = conditionedOperations
 			mutating, validating = &registration{timeout: min(timeout, maxTimeout)}, &registration{timeout: min(timeout, maxTimeout)}
 			out.fine = append(out.fine, fineRegistration{policy: p, mutating: mutating, validating: validating})
 		}
@@ -76,7 +81,7 @@ func register(policies []*policy.Policy, k *kinds, defaultTimeout int32) registr
 				for i := range filters {
 					for j := range filters[i].Kinds {
 						for _, t := range out.resolve(p, &filters[i].Kinds[j], k) {
-							add(mutating, validating, rule, t, &filters[i], less, timeout)
+							add(mutating, validating, usual, rule, t, &filters[i], less, timeout)
 						}
 					}
 				}
@@ -103,8 +108,9 @@ func (r *registrations) resolve(p *policy.Policy, kind *match.Kind, k *kinds) []
 	return slices.DeleteFunc(targets, func(t target) bool { return t.scope == admissionregistrationv1.ClusterScope })
 }
 
-// add registers a target of one of a rule's filters, for the filter's operations or else the usual ones.
-func add(mutating, validating *registration, rule *policy.Rule, t target, filter *match.Resource, less []exclusion, timeout int32) {
+// add registers a target of one of a rule's filters, for the filter's operations or else the usual ones, which are given for
+// the validating webhook.
+func add(mutating, validating *registration, validatingUsual match.Operations, rule *policy.Rule, t target, filter *match.Resource, less []exclusion, timeout int32) {
 	own := func(usual match.Operations) match.Operations {
 		o := cmp.Or(filter.Operations, usual)
 		for i := range less {
@@ -122,7 +128,7 @@ func add(mutating, validating *registration, rule *policy.Rule, t target, filter
 	}
 	enter(mutating, own(mutatingOperations))
 	if rule.Validates() {
-		enter(validating, own(validatingOperations))
+		enter(validating, own(validatingUsual))
 	}
 }
 
@@ -165,12 +171,12 @@ func empty(timeout int32) map[policy.FailurePolicy]*registration {
 }
 
 // everything are the registrations that do not follow the policies.
-func everything(timeout int32) registrations {
+func everything(timeout int32, common match.Operations) registrations {
 	out := registrations{mutating: empty(timeout), validating: empty(timeout)}
 	all := target{group: "*", version: "*", resource: "*/*", scope: admissionregistrationv1.AllScopes}
 	for _, f := range []policy.FailurePolicy{policy.Fail, policy.Ignore} {
 		out.mutating[f].add(all, mutatingOperations)
-		out.validating[f].add(all, validatingOperations)
+		out.validating[f].add(all, common)
 	}
 	return out
 }

@@ -131,7 +131,7 @@ func TestRegister(t *testing.T) {
 			for _, p := range tt.policies {
 				policies = append(policies, compile(t, p))
 			}
-			r := register(policies, newKinds(t, &apis{lists: standardAPIs()}), 10)
+			r := register(policies, newKinds(t, &apis{lists: standardAPIs()}), 10, validatingOperations)
 			got := want{
 				MutatingFail: lines(r.mutating[policy.Fail]), MutatingIgnore: lines(r.mutating[policy.Ignore]),
 				ValidatingFail: lines(r.validating[policy.Fail]),
@@ -143,6 +143,33 @@ func TestRegister(t *testing.T) {
 			}
 			if len(r.problems) > 0 {
 				t.Errorf("problems %v", r.problems)
+			}
+		})
+	}
+}
+
+// VI 3.3(1), 3.4: a webhook with conditions, which may read the object, is asked about deletions only where a rule names them.
+func TestRegisterConditioned(t *testing.T) {
+	t.Parallel()
+	const pods = "/v1 pods,pods/ephemeralcontainers Namespaced "
+	own := conditioned(t, "", "own", v1.Fail, 5)
+	named := clusterPolicy("named", "v1/Pod")
+	named.Spec.Rules[0].Match.Any[0].Resources.Operations = []v1.AdmissionOperation{v1.Create, v1.Delete}
+	named.Spec.WebhookConfiguration = &v1.WebhookConfiguration{MatchConditions: own.MatchConditions}
+	policies := []*policy.Policy{own, compile(t, named), compile(t, clusterPolicy("plain", "v1/Pod"))}
+	for name, tt := range map[string]struct {
+		common match.Operations
+		want   string
+	}{
+		"without common conditions": {validatingOperations, pods + "CREATE,UPDATE,DELETE,CONNECT"},
+		"with common conditions":    {conditionedOperations, pods + "CREATE,UPDATE"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := register(policies, newKinds(t, &apis{lists: standardAPIs()}), 10, tt.common)
+			got := [][]string{lines(r.fine[0].validating), lines(r.fine[1].validating), lines(r.validating[policy.Fail])}
+			if diff := cmp.Diff([][]string{{pods + "CREATE,UPDATE"}, {pods + "CREATE,DELETE"}, {tt.want}}, got); diff != "" {
+				t.Errorf("-want +got\n%s", diff)
 			}
 		})
 	}
@@ -221,7 +248,7 @@ func TestRegisterOperations(t *testing.T) {
 			t.Parallel()
 			p := clusterPolicy("a", "v1/Pod")
 			p.Spec.Rules[0].Match, p.Spec.Rules[0].Exclude = tt.match, &tt.exclude
-			r := register([]*policy.Policy{compile(t, p)}, newKinds(t, &apis{lists: standardAPIs()}), 10)
+			r := register([]*policy.Policy{compile(t, p)}, newKinds(t, &apis{lists: standardAPIs()}), 10, validatingOperations)
 			got := want{lines(r.mutating[policy.Fail]), lines(r.validating[policy.Fail])}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("-want +got\n%s", diff)
@@ -237,7 +264,7 @@ func TestRegisterNamespaced(t *testing.T) {
 	if len(errs) > 0 {
 		t.Fatal(errs.ToAggregate())
 	}
-	r := register([]*policy.Policy{p}, newKinds(t, &apis{lists: standardAPIs()}), 10)
+	r := register([]*policy.Policy{p}, newKinds(t, &apis{lists: standardAPIs()}), 10, validatingOperations)
 	want := []string{"/v1 pods,pods/ephemeralcontainers Namespaced CREATE,UPDATE"}
 	if diff := cmp.Diff(want, lines(r.mutating[policy.Fail])); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
@@ -246,7 +273,7 @@ func TestRegisterNamespaced(t *testing.T) {
 
 func TestStaticRules(t *testing.T) {
 	t.Parallel()
-	r := everything(12)
+	r := everything(12, validatingOperations)
 	for _, f := range []policy.FailurePolicy{policy.Fail, policy.Ignore} {
 		if diff := cmp.Diff([]string{"*/* */* * CREATE,UPDATE"}, lines(r.mutating[f])); diff != "" {
 			t.Errorf("-want +got\n%s", diff)
@@ -274,7 +301,7 @@ func TestDiscoveryFailures(t *testing.T) {
 		t.Parallel()
 		k := newKinds(t, &apis{lists: without("tekton.dev/v1"), err: down})
 		a, b := compile(t, clusterPolicy("a", "tekton.dev/v1/TaskRun")), compile(t, clusterPolicy("b", "Pod"))
-		r := register([]*policy.Policy{a, b}, k, 10)
+		r := register([]*policy.Policy{a, b}, k, 10, validatingOperations)
 		if r.problems[b.Key] != "" || !strings.Contains(r.problems[a.Key], "no endpoints") || !r.moving {
 			t.Errorf("problems %v, moving %v", r.problems, r.moving)
 		}
@@ -282,7 +309,7 @@ func TestDiscoveryFailures(t *testing.T) {
 	t.Run("a kind that is found nowhere may be in the group that does not answer", func(t *testing.T) {
 		t.Parallel()
 		k := newKinds(t, &apis{lists: without("tekton.dev/v1")[:3], err: down})
-		r := register([]*policy.Policy{compile(t, clusterPolicy("a", "TaskRun"))}, k, 10)
+		r := register([]*policy.Policy{compile(t, clusterPolicy("a", "TaskRun"))}, k, 10, validatingOperations)
 		if len(r.problems) != 1 {
 			t.Errorf("problems %v", r.problems)
 		}
@@ -295,7 +322,7 @@ func TestDiscoveryFailures(t *testing.T) {
 		if err := k.refresh(t.Context(), 0); err != nil {
 			t.Fatal(err)
 		}
-		r := register([]*policy.Policy{compile(t, mutatingOnly(clusterPolicy("a", "tekton.dev/v1/TaskRun")))}, k, 10)
+		r := register([]*policy.Policy{compile(t, mutatingOnly(clusterPolicy("a", "tekton.dev/v1/TaskRun")))}, k, 10, validatingOperations)
 		if diff := cmp.Diff([]string{"tekton.dev/v1 taskruns Namespaced CREATE,UPDATE"}, lines(r.mutating[policy.Fail])); diff != "" || len(r.problems) > 0 {
 			t.Errorf("problems %v, -want +got\n%s", r.problems, diff)
 		}
@@ -304,7 +331,7 @@ func TestDiscoveryFailures(t *testing.T) {
 		if err := k.refresh(t.Context(), 0); err != nil {
 			t.Fatal(err)
 		}
-		r = register([]*policy.Policy{compile(t, mutatingOnly(clusterPolicy("a", "tekton.dev/v1/TaskRun")))}, k, 10)
+		r = register([]*policy.Policy{compile(t, mutatingOnly(clusterPolicy("a", "tekton.dev/v1/TaskRun")))}, k, 10, validatingOperations)
 		if len(r.mutating[policy.Fail].targets) != 0 || len(r.unknown) != 1 {
 			t.Errorf("targets %v", r.mutating[policy.Fail].targets)
 		}

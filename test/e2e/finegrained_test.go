@@ -36,6 +36,10 @@ func TestMatchConditions(t *testing.T) {
 	if _, err := u.create(t, ns, pod("failing", images.good)); err == nil {
 		t.Error("a condition that cannot be evaluated lets a Pod in")
 	}
+	// A deletion has no object that conditions could read, and nobody asks about it.
+	if err := u.CoreV1().Pods(ns).Delete(t.Context(), "good", metav1.DeleteOptions{GracePeriodSeconds: new(int64)}); err != nil {
+		t.Error(err)
+	}
 }
 
 // VI 2.2(9): conditions that the API server does not compile are refused with the policy, in its own words.

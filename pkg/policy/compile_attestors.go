@@ -23,10 +23,11 @@ const maxNesting = 16
 // requirement compiles what has to be verified of an image; nil for an entry that has nothing to verify. The attestors that are as
 // written come first, the others stand for deprecated fields.
 func (c *compiler) requirement(in *v1.ImageVerification, path *field.Path, written *v1.ImageVerification) (*verify.Requirement, []*expr.Conditions) {
+	c.keylessSeen = false
 	if len(in.Attestors)+len(in.Attestations) == 0 {
+		c.idle(in, path)
 		return nil, nil
 	}
-	c.keylessSeen = false
 	r := &verify.Requirement{AnyStatement: in.Type == v1.SigstoreBundle, Notary: in.Type == v1.Notary}
 	for i := range in.Attestors {
 		at := scope{entry: in, entryPath: path, path: path.Child("attestors").Index(i), shown: fmt.Sprintf(".attestors[%d]", i),
@@ -49,7 +50,11 @@ func (c *compiler) idle(in *v1.ImageVerification, path *field.Path) {
 	nobody := slices.ContainsFunc(in.Attestations, func(a v1.Attestation) bool { return len(a.Attestors) == 0 })
 	if in.Roots != "" && in.Issuer == "" && !nobody {
 		c.authorities(in.Roots, path.Child("roots"))
-		c.warn("%s: roots has no effect without issuer, for every attestor names its own", path.Child("roots"))
+		why := "every attestor names its own"
+		if len(in.Attestors)+len(in.Attestations) == 0 {
+			why = "nothing is verified against them"
+		}
+		c.warn("%s: roots has no effect without issuer, for %s", path.Child("roots"), why)
 	}
 }
 

@@ -36,7 +36,7 @@ func applyFlagSet(f *applyFlags) *pflag.FlagSet {
 	fs.StringSliceVarP(&f.exceptions, "exception", "e", nil, "`file` or directory with PolicyExceptions; may be repeated")
 	fs.StringVarP(&f.userInfo, "userinfo", "u", "", "`file` with a UserInfo: who is taken to make the request")
 	fs.StringVarP(&f.namespace, "namespace", "n", "", "`name` of the namespace of resources and Policies that name none (default \"default\"), and with --cluster of those that are judged (default: all)")
-	fs.StringVarP(&f.results, "output", "o", "", "`file` or existing directory for the resources as they would be stored")
+	fs.StringVarP(&f.results, "output", "o", "", "`file` for the resources as they would be stored, or directory, which is made if the name ends with a slash")
 	fs.BoolVarP(&f.policyReport, "policy-report", "p", false, "print a report instead of the list of failures")
 	fs.StringVar(&f.output, "output-format", "yaml", "`format` of the report: yaml or json")
 	fs.BoolVar(&f.auditWarn, "audit-warn", false, "count the failures of policies in Audit mode as warnings")

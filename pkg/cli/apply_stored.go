@@ -91,6 +91,11 @@ func (a *applied) store() error {
 		return err
 	}
 	path := a.flags.results
+	if strings.HasSuffix(path, "/") {
+		if err := os.MkdirAll(path, 0o700); err != nil {
+			return fmt.Errorf("--output: %w", err)
+		}
+	}
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		path = filepath.Join(path, "resources.yaml")
 	}

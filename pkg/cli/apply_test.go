@@ -155,6 +155,14 @@ spec:
 			t.Errorf("%v\n%s", err, b)
 		}
 	})
+	t.Run("output in a new directory", func(t *testing.T) {
+		t.Parallel()
+		out := filepath.Join(t.TempDir(), "new", "results")
+		got := call(t, "apply", "--registry-config-dir", dir, enforce, "-r", good, "-o", out+"/")
+		if b, err := os.ReadFile(filepath.Join(out, "resources.yaml")); got.exit != 0 || err != nil || !strings.Contains(string(b), signed+"@sha256:") {
+			t.Errorf("exit %d, %v\n%s%s", got.exit, err, b, got.stderr)
+		}
+	})
 	t.Run("could not check", func(t *testing.T) {
 		t.Parallel()
 		closed := t.TempDir()

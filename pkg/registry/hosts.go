@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -71,7 +72,7 @@ type hostRule struct {
 	transport http.RoundTripper
 }
 
-// loadHosts reads every <dir>/<host>/hosts.toml. Whatever this client could not do as written is an error here.
+// loadHosts reads every <dir>/<host>. Whatever this client could not do as written is an error here.
 func loadHosts(dir string, limits Limits, custom http.RoundTripper) (map[string]*hostConfig, error) {
 	if dir == "" {
 		return nil, nil
@@ -91,17 +92,38 @@ func loadHosts(dir string, limits Limits, custom http.RoundTripper) (map[string]
 		} else if !info.IsDir() {
 			continue
 		}
-		raw, err := os.ReadFile(filepath.Join(sub, hostsFile))
+		c, err := readHost(sub, limits, custom)
 		if err != nil {
 			return nil, fmt.Errorf("registry configuration of %s: %w", e.Name(), err)
-		}
-		c, err := parseHosts(raw, sub, limits, custom)
-		if err != nil {
-			return nil, fmt.Errorf("registry configuration %s: %w", filepath.Join(sub, hostsFile), err)
 		}
 		configs[strings.ToLower(e.Name())] = c
 	}
 	return configs, nil
+}
+
+// readHost reads the directory of one host: its hosts.toml, or the certificates that stand in place of one.
+func readHost(dir string, limits Limits, custom http.RoundTripper) (*hostConfig, error) {
+	raw, missing := os.ReadFile(filepath.Join(dir, hostsFile))
+	if missing == nil {
+		c, err := parseHosts(raw, dir, limits, custom)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", hostsFile, err)
+		}
+		return c, nil
+	}
+	if !errors.Is(missing, fs.ErrNotExist) {
+		return nil, missing
+	}
+	entry, ok, err := certificatesIn(dir)
+	switch {
+	case err != nil:
+		return nil, err
+	case !ok:
+		return nil, fmt.Errorf("%w, and no certificates", missing)
+	}
+	c := &hostConfig{}
+	c.upstream, err = newHostRule("", entry, dir, limits, custom)
+	return c, err
 }
 
 // configOf finds the configuration of a host by the directory names that containerd knows.

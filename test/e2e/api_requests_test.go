@@ -89,7 +89,8 @@ func (c *counter) note(r *http.Request) {
 	verb := strings.ToLower(r.Method)
 	switch {
 	case len(resource) == 0 || r.URL.Query().Get("watch") == "true",
-		resource[0] == "leases" || resource[len(resource)-1] == "status" || strings.HasSuffix(resource[0], "webhookconfigurations"):
+		resource[0] == "leases" || resource[len(resource)-1] == "status" || strings.HasSuffix(resource[0], "webhookconfigurations"),
+		resource[len(resource)-1] == "kyverno:webhook": // their owner
 		return
 	case verb == "get" && len(resource) == 1 && strings.HasPrefix(r.URL.Query().Get("fieldSelector"), "metadata.name="):
 		verb = "list one"

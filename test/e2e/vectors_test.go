@@ -347,6 +347,10 @@ func (v *vector) request(t *testing.T, u *user, object, old *unstructured.Unstru
 	case "DELETE":
 		return old, client(u, old).Delete(t.Context(), old.GetName(), metav1.DeleteOptions{})
 	}
+	var subresources []string
+	if v.Request.Subresource != "" {
+		subresources = []string{v.Request.Subresource}
+	}
 	var kind any = corev1.Pod{}
 	switch old.GroupVersionKind().GroupKind().String() {
 	case "Pod":
@@ -360,7 +364,7 @@ func (v *vector) request(t *testing.T, u *user, object, old *unstructured.Unstru
 			t.Fatal(err)
 		}
 		object.SetResourceVersion(stored.GetResourceVersion())
-		return client(u, old).Update(t.Context(), object, metav1.UpdateOptions{})
+		return client(u, old).Update(t.Context(), object, metav1.UpdateOptions{}, subresources...)
 	}
 	before, err := json.Marshal(old.Object)
 	if err != nil {
@@ -373,10 +377,6 @@ func (v *vector) request(t *testing.T, u *user, object, old *unstructured.Unstru
 	patch, err := strategicpatch.CreateTwoWayMergePatch(before, after, kind)
 	if err != nil {
 		t.Fatal(err)
-	}
-	var subresources []string
-	if v.Request.Subresource != "" {
-		subresources = []string{v.Request.Subresource}
 	}
 	return client(u, old).Patch(t.Context(), old.GetName(), types.StrategicMergePatchType, patch, metav1.PatchOptions{}, subresources...)
 }

@@ -103,6 +103,9 @@ func (c *compiler) filter(in *v1.ResourceFilter, path *field.Path, matching bool
 	out.Names = c.wildcards(at.Child("names"), names)
 	out.Namespaces = c.wildcards(at.Child("namespaces"), r.Namespaces)
 	out.Operations = c.operations(at.Child("operations"), r.Operations)
+	if matching && out.Operations != 0 && out.Operations&(match.Create|match.Update) == 0 {
+		c.warn("%s: only CREATE and UPDATE are judged, others are allowed at once", at.Child("operations"))
+	}
 	out.Annotations = c.pairs(at.Child("annotations"), r.Annotations)
 	out.Selector = c.selector(at.Child("selector"), r.Selector)
 	out.NamespaceSelector = c.selector(at.Child("namespaceSelector"), r.NamespaceSelector)

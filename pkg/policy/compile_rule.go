@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -206,9 +207,25 @@ func (c *compiler) images(path *field.Path, texts []string, rule string) []image
 		if unanchored(s) {
 			c.warn("%s: %q is not anchored: it also matches longer names", path.Index(i), s)
 		}
+		if why := matchless(s); why != "" {
+			c.warn("%s: %q matches no image: %s", path.Index(i), clip(s), why)
+		}
 		out = append(out, p)
 	}
 	return out
+}
+
+// matchless says why no image can match a pattern; empty for one that some image may. An image always has a tag or a digest.
+func matchless(s string) string {
+	switch {
+	case strings.Contains(s, "://"):
+		return "an image reference has no scheme"
+	case strings.Contains(s, " "):
+		return "an image reference holds no blanks"
+	case !strings.ContainsAny(s, "*?") && !strings.ContainsAny(s[strings.LastIndexByte(s, '/')+1:], ":@"):
+		return "it has neither a tag or digest nor a wildcard in their place"
+	}
+	return ""
 }
 
 // unanchored tells whether a pattern ends in a star directly after a character of a name.

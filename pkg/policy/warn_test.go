@@ -52,8 +52,17 @@ func TestWarnings(t *testing.T) {
 		"T-029 not anchored": {entries(t, `{imageReferences: ["ghcr.io/a/b*", "ghcr.io/*", "x:*", "*", "a@*", "a-*", "**"], skipImageReferences: ["ghcr.io/c*"], failureAction: Enforce}`),
 			[]string{at + `.imageReferences[0]: "ghcr.io/a/b*" is not anchored: it also matches longer names`,
 				at + `.skipImageReferences[0]: "ghcr.io/c*" is not anchored: it also matches longer names`}},
-		"log address":          {entries(t, attested(`[{entries: [{keys: {publicKeys: $KEY, rekor: {url: "https://rekor.test"}}}]}]`)), nil},
-		"log address, ignored": {entries(t, attested(`[{entries: [{keys: {publicKeys: $KEY, rekor: {url: "https://rekor.test", ignoreTlog: true}}}]}]`)), nil},
+		"patterns of nothing": {entries(t, `{imageReferences: ["ghcr.io/a/b", "nginx", "https://ghcr.io/*", " ghcr.io/a/*", "ghcr.io/a/b:1", "ghcr.io/a/b@sha256:a", "ghcr.io/?/b"], skipImageReferences: ["ghcr.io/c"], failureAction: Enforce}`),
+			[]string{at + `.imageReferences[0]: "ghcr.io/a/b" matches no image: it has neither a tag or digest nor a wildcard in their place`,
+				at + `.imageReferences[1]: "nginx" matches no image: it has neither a tag or digest nor a wildcard in their place`,
+				at + `.imageReferences[2]: "https://ghcr.io/*" matches no image: an image reference has no scheme`,
+				at + `.imageReferences[3]: " ghcr.io/a/*" matches no image: an image reference holds no blanks`,
+				at + `.skipImageReferences[0]: "ghcr.io/c" matches no image: it has neither a tag or digest nor a wildcard in their place`}},
+		"operations that are not judged": {strings.Replace(entries(t, enforced), "kinds: [Pod]", "kinds: [Pod], operations: [DELETE, CONNECT]", 1),
+			[]string{"spec.rules[0].match.any[0].resources.operations: only CREATE and UPDATE are judged, others are allowed at once"}},
+		"operations, some judged": {strings.Replace(entries(t, enforced), "kinds: [Pod]", "kinds: [Pod], operations: [DELETE, UPDATE]", 1), nil},
+		"log address":             {entries(t, attested(`[{entries: [{keys: {publicKeys: $KEY, rekor: {url: "https://rekor.test"}}}]}]`)), nil},
+		"log address, ignored":    {entries(t, attested(`[{entries: [{keys: {publicKeys: $KEY, rekor: {url: "https://rekor.test", ignoreTlog: true}}}]}]`)), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -30,6 +30,14 @@ stop: ## End what `make run` started (2 s)
 	@go build -o bin/demo ./hack/demo
 	@bin/demo stop
 
+node: ## Install in a cluster whose nodes are real, and what happens to one; as root on Debian (5 min; the first time 25 min)
+	@go build -o bin/node ./hack/node
+	@bin/node able
+	@hack/build-tools.sh kube-apiserver etcd kubectl kube-controller-manager cosign rekor-server kubelet kube-proxy kube-scheduler
+	@CGO_ENABLED=0 go build -ldflags '-s -w' -o bin/ncat ./hack/node/ncat
+	@$(MAKE) image
+	@bin/node check
+
 ##@ Develop
 build: ## bin/signet, one static binary (2 min cold, seconds after)
 	@$(BUILD) -o bin/signet .
@@ -68,7 +76,7 @@ demo-tools:
 	@hack/build-tools.sh kube-apiserver etcd kubectl kube-controller-manager cosign rekor-server
 
 clean: stop ## Remove what was built and run, but not bin/tools
-	@rm -rf _run bin/signet bin/demo bin/image
+	@rm -rf _run bin/signet bin/demo bin/node bin/ncat bin/image
 
 ##@ Ship
 image: ## The container image for amd64 and arm64 as an OCI archive, reproducible, without a container engine (3 min)
@@ -85,4 +93,4 @@ help: ## This list
 		/^##@/ { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-.PHONY: demo demo-tools run stop build test generate verify lint bench fuzz tools clean image install help
+.PHONY: demo demo-tools run stop node build test generate verify lint bench fuzz tools clean image install help

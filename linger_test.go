@@ -2,9 +2,14 @@ package main
 
 import (
 	"context"
+	"os"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	"sigs.k8s.io/yaml"
 )
 
 // A replica that is told to end serves until nobody is sent to it any more.
@@ -48,4 +53,30 @@ func TestLingerEnded(t *testing.T) {
 			t.Error("it goes on")
 		}
 	})
+}
+
+// A Pod of config/manager is given the time that a replica takes to end.
+func TestGracePeriod(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile("config/manager/deployment.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d appsv1.Deployment
+	if err := yaml.Unmarshal(raw, &d); err != nil {
+		t.Fatal(err)
+	}
+	pod := d.Spec.Template.Spec
+	if grace := time.Duration(*pod.TerminationGracePeriodSeconds) * time.Second; grace <= lingering+finishing {
+		t.Errorf("%s for %s and %s", grace, lingering, finishing)
+	}
+	// With those of the last generation in the count, all of the next one can come to one node.
+	for _, c := range pod.TopologySpreadConstraints {
+		if c.TopologyKey != "kubernetes.io/hostname" || !slices.Equal(c.MatchLabelKeys, []string{"pod-template-hash"}) {
+			t.Errorf("%+v", c)
+		}
+	}
+	if len(pod.TopologySpreadConstraints) != 1 || pod.Affinity != nil {
+		t.Errorf("spread by %+v, %+v", pod.TopologySpreadConstraints, pod.Affinity)
+	}
 }

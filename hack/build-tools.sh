@@ -3,7 +3,8 @@
 # pins changed.
 # With KUBEBUILDER_ASSETS set, etcd, kube-apiserver and kubectl are taken from there instead.
 #
-#   hack/build-tools.sh [NAME ...]      default: everything the demo, the tests and the generators need
+#   hack/build-tools.sh [NAME ...]      default: everything the demo, the tests and the generators need; `make node` names
+#                                       kubelet, kube-proxy and kube-scheduler, which nothing else needs
 set -euo pipefail
 cd "$(dirname "$0")/.."
 root="$PWD"
@@ -30,7 +31,7 @@ stamp() {
 package() {
   case "$1" in
     etcd)                    echo go.etcd.io/etcd/server/v3 ;;
-    kube-apiserver|kube-controller-manager|kubectl) echo "k8s.io/kubernetes/cmd/$1" ;;
+    kube-apiserver|kube-controller-manager|kubectl|kubelet|kube-proxy|kube-scheduler) echo "k8s.io/kubernetes/cmd/$1" ;;
     cosign)                  echo github.com/sigstore/cosign/v3/cmd/cosign ;;
     rekor-server)            echo github.com/sigstore/rekor-tiles/v2/cmd/rekor-server/posix ;;
     controller-gen)          echo sigs.k8s.io/controller-tools/cmd/controller-gen ;;

@@ -67,6 +67,11 @@ func (c *Cluster) Client() kubernetes.Interface { return c.client }
 // Kubeconfig is the path of the admin's kubeconfig file.
 func (c *Cluster) Kubeconfig() string { return filepath.Join(c.Dir, "admin.kubeconfig") }
 
+// UserKubeconfig is UserConfig as a file, for a process that runs as that user.
+func (c *Cluster) UserKubeconfig(name string) (path string, err error) {
+	return c.kubeconfigFile(name, c.UserConfig(name).BearerToken)
+}
+
 func (c *Cluster) writeKubeconfig(user string) error {
 	_, err := c.kubeconfigFile(user, c.tokens[user])
 	return err

@@ -20,6 +20,12 @@ import (
 // that builds and tests other things meanwhile now and then a minute. A program that ends is noticed at once.
 const startTimeout = 5 * time.Minute
 
+// The addresses of Services, and the first of them, which is the API server's own.
+const (
+	serviceRange   = "10.0.0.0/24"
+	serviceAddress = "10.0.0.1"
+)
+
 // User is someone who can talk to the API server with a bearer token.
 type User struct {
 	Name   string
@@ -40,6 +46,9 @@ type Options struct {
 	Users []User
 	// APIServerArgs are appended to kube-apiserver's flags.
 	APIServerArgs []string
+	// Address is a further address that the API server listens on and clients are told of, for nodes and their Pods,
+	// which do not share this program's loopback interface. The controllers of nodes then run too.
+	Address string
 }
 
 // Cluster is a running control plane without nodes.
@@ -128,7 +137,7 @@ func (c *Cluster) start(ctx context.Context, o Options) error {
 	if err := c.InstallCRDs(ctx, o.CRDs...); err != nil || !o.ControllerManager {
 		return err
 	}
-	return c.startControllerManager(ctx, tools["kube-controller-manager"])
+	return c.startControllerManager(ctx, tools["kube-controller-manager"], o)
 }
 
 func (c *Cluster) startEtcd(path string) (url string, err error) {
@@ -153,7 +162,11 @@ func (c *Cluster) startAPIServer(ctx context.Context, path, etcdURL string, o Op
 	if c.CA, err = NewAuthority("signet-env"); err != nil {
 		return err
 	}
-	cert, key, err := c.CA.Serve("127.0.0.1", "localhost", "kubernetes.default.svc")
+	names := []string{"127.0.0.1", "localhost", "kubernetes.default.svc"}
+	if o.Address != "" {
+		names = append(names, o.Address, serviceAddress)
+	}
+	cert, key, err := c.CA.Serve(names...)
 	if err != nil {
 		return err
 	}
@@ -181,13 +194,16 @@ func (c *Cluster) startAPIServer(ctx context.Context, path, etcdURL string, o Op
 		"--token-auth-file=" + filepath.Join(c.Dir, "tokens.csv"), "--authorization-mode=RBAC", "--anonymous-auth=true",
 		"--service-account-issuer=https://kubernetes.default.svc.cluster.local",
 		"--service-account-signing-key-file=" + signKey, "--service-account-key-file=" + signPub,
-		"--service-cluster-ip-range=10.0.0.0/24", "--allow-privileged=true",
+		"--service-cluster-ip-range=" + serviceRange, "--allow-privileged=true",
 		// A cluster of one process on one machine needs neither its own endpoints nor fairness between clients.
 		"--endpoint-reconciler-type=none", "--enable-priority-and-fairness=false", "--profiling=false",
 		"--shutdown-delay-duration=0s", "--event-ttl=1h", "--v=1",
 	}
 	if !o.ControllerManager {
 		args = append(args, "--disable-admission-plugins=ServiceAccount")
+	}
+	if o.Address != "" { // of a flag given twice the last counts
+		args = append(args, "--bind-address=0.0.0.0", "--advertise-address="+o.Address, "--endpoint-reconciler-type=lease")
 	}
 	p, err := c.run("kube-apiserver", path, append(args, o.APIServerArgs...))
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -15,14 +16,24 @@ var controllers = []string{
 	"statefulset-controller", "daemonset-controller", "job-controller", "cronjob-controller", "endpoints-controller",
 }
 
-func (c *Cluster) startControllerManager(ctx context.Context, path string) error {
+// nodeControllers are the further parts that a cluster with nodes has work for.
+var nodeControllers = []string{
+	"endpointslice-controller", "disruption-controller", "node-lifecycle-controller", "pod-garbage-collector-controller",
+	"taint-eviction-controller",
+}
+
+func (c *Cluster) startControllerManager(ctx context.Context, path string, o Options) error {
+	enabled := controllers
+	if o.Address != "" {
+		enabled = slices.Concat(controllers, nodeControllers)
+	}
 	kubeconfig := c.Kubeconfig()
 	_, err := c.run("kube-controller-manager", path, []string{
 		"--kubeconfig=" + kubeconfig, "--authentication-kubeconfig=" + kubeconfig, "--authorization-kubeconfig=" + kubeconfig,
 		"--leader-elect=false", "--secure-port=0", "--bind-address=127.0.0.1", "--profiling=false",
 		"--service-account-private-key-file=" + filepath.Join(c.Dir, "service-accounts.key"),
 		"--root-ca-file=" + filepath.Join(c.Dir, "ca.crt"), "--use-service-account-credentials=true",
-		"--kube-api-qps=200", "--kube-api-burst=400", "--controllers=" + strings.Join(controllers, ","), "--v=1",
+		"--kube-api-qps=200", "--kube-api-burst=400", "--controllers=" + strings.Join(enabled, ","), "--v=1",
 	})
 	if err != nil {
 		return err

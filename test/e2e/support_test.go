@@ -103,7 +103,7 @@ func lower(name string) string {
 // eventually calls f until it returns nil.
 func eventually(t testing.TB, what string, f func() error) {
 	t.Helper()
-	deadline, pause := time.Now().Add(patience), 10*time.Millisecond
+	deadline := time.Now().Add(patience)
 	for {
 		err := f()
 		if err == nil {
@@ -112,8 +112,7 @@ func eventually(t testing.TB, what string, f func() error) {
 		if time.Now().After(deadline) || t.Context().Err() != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
-		time.Sleep(pause)
-		pause = min(2*pause, 100*time.Millisecond)
+		time.Sleep(100 * time.Millisecond)
 	}
 }
 

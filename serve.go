@@ -212,9 +212,6 @@ func newManager(config *rest.Config, f *serveFlags, namespace string, log logr.L
 	return mgr, nil
 }
 
-// finishing is how long what is in progress may take when the process ends.
-const finishing = 40 * time.Second
-
 // address is where a port is bound: everywhere, or where the process was told that it is.
 func address(f *serveFlags, port int) string { return net.JoinHostPort(f.serverIP, strconv.Itoa(port)) }
 

@@ -23,9 +23,10 @@ const (
 	// maxDepth is the nesting that the decoder reads.
 	maxDepth = 10_000
 
-	// small reviews are not counted, and all others that are held at once have no more than maxHeld bytes together.
+	// Reviews that take no more than small, in bytes of memory, are not counted, and all others that are held at once take no
+	// more than maxHeld together, which leaves room below the limit of the container.
 	small   = 1 << 20
-	maxHeld = 96 << 20
+	maxHeld = 256 << 20
 
 	// maxHead is how far into a review its UID is looked for; maxRest is how much of what is not read is waited for, so that
 	// whoever sends it listens to the answer.
@@ -38,7 +39,7 @@ var (
 
 	// Who makes a request decides how large and how deep it is. Were it only not judged, failure policy Ignore would admit
 	// whatever is large or deep enough.
-	errBeyond = errors.New("it is larger, or nested deeper, than what Signet reads")
+	errBeyond = errors.New("it is larger, or nested deeper, or of more parts, than what Signet reads")
 	errBusy   = errors.New("there are too many large requests at once; try again")
 )
 
@@ -51,7 +52,19 @@ type bodies struct{ held atomic.Int64 }
 // read reads the review that a request holds. Until release is called it counts as held. With an error that is beyond, the
 // review's UID is there and nothing else of it.
 func (b *bodies) read(r *http.Request) (req *admissionv1.AdmissionRequest, release func(), err error) {
-	release = func() {}
+	var held int64
+	release = func() { b.held.Add(-held) }
+	hold := func(n int64) bool {
+		if n <= small || n <= held {
+			return true
+		}
+		if b.held.Add(n-held) > maxHeld {
+			b.held.Add(held - n)
+			return false
+		}
+		held = n
+		return true
+	}
 	if ct, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); ct != "application/json" {
 		return nil, release, fmt.Errorf("content type %.64q is not application/json", ct)
 	}
@@ -63,13 +76,9 @@ func (b *bodies) read(r *http.Request) (req *admissionv1.AdmissionRequest, relea
 	case size < 0:
 		size = maxBody // nobody says how long it will be
 	}
-	if size > small {
-		if b.held.Add(size) > maxHeld {
-			b.held.Add(-size)
-			req, err = cutShort(r.Body, errBusy)
-			return req, release, err
-		}
-		release = func() { b.held.Add(-size) }
+	if !hold(size) {
+		req, err = cutShort(r.Body, errBusy)
+		return req, release, err
 	}
 	var body []byte
 	if n := r.ContentLength; n > 0 {
@@ -83,6 +92,13 @@ func (b *bodies) read(r *http.Request) (req *admissionv1.AdmissionRequest, relea
 		return nil, release, fmt.Errorf("cannot read the body: %w", err)
 	case len(body) > maxBody:
 		req, err = cutShort(io.MultiReader(bytes.NewReader(body), r.Body), errBeyond)
+		return req, release, err
+	}
+	switch w := weight(body); {
+	case w > maxHeld:
+		req, err = cutShort(bytes.NewReader(body), errBeyond)
+	case !hold(w):
+		req, err = cutShort(bytes.NewReader(body), errBusy)
 	default:
 		req, err = decode(body)
 	}

@@ -19,6 +19,10 @@ func text(s string, size int) string {
 	return body(`{"a":"` + strings.Repeat(s, size/len(s)) + `"}`)
 }
 
+func parts(s string, size int) string {
+	return body("[" + strings.Repeat(s+",", size/(len(s)+1)) + s + "]")
+}
+
 // T-026, A-80: who makes a request decides how large and how deep it is. What is not read for that is refused, on the paths of
 // failure policy Ignore too, and never admitted as what could not be judged.
 func TestT026Beyond(t *testing.T) {
@@ -30,12 +34,20 @@ func TestT026Beyond(t *testing.T) {
 		want string
 	}{
 		"an object and its old version, each of 1.5 MiB of <": {text(`\u003c`, 18<<20), 0, ""},
-		"too large":          {text("a", 21<<20), 0, "larger, or nested deeper"},
-		"deep":               {deep(9990), 0, ""},
-		"too deep":           {deep(20000), 0, "larger, or nested deeper"},
-		"too many at once":   {text("a", 2<<20), 1 << 20, "too many large requests"},
-		"none too many":      {text("a", 2<<20), 3 << 20, ""},
-		"small ones as ever": {text("a", 1<<19), 0, ""},
+		"too large":        {text("a", 21<<20), 0, "larger, or nested deeper, or of more parts"},
+		"deep":             {deep(9990), 0, ""},
+		"too deep":         {deep(20000), 0, "larger, or nested deeper, or of more parts"},
+		"too many at once": {text("a", 2<<20), 1 << 20, "too many large requests"},
+		"none too many":    {text("a", 2<<20), 8 << 20, ""},
+		// A few bytes of JSON take forty times as many once they are decoded.
+		"3 MiB of small objects":           {parts(`{"name":""}`, 3<<20), 0, ""},
+		"12 MiB of small objects":          {parts(`{"name":""}`, 12<<20), 0, "of more parts"},
+		"18 MiB of empty lists":            {parts(`[]`, 18<<20), 0, "of more parts"},
+		"too many parts at once":           {parts(`{"name":""}`, 1<<20), 30 << 20, "too many large requests"},
+		"not too many parts at once":       {parts(`{"name":""}`, 1<<20), 40 << 20, ""},
+		"parts of a text are none":         {text(`{[,:\"`, 4<<20), 16 << 20, ""},
+		"too many parts of a small review": {parts(`{"name":""}`, 1<<19), 10 << 20, "too many large requests"},
+		"small ones as ever":               {text("a", 1<<19), 0, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -199,7 +199,7 @@ func newManager(config *rest.Config, f *serveFlags, namespace string, log logr.L
 	if f.metricsPort != 0 {
 		metricsAddress = address(f, f.metricsPort)
 	}
-	drain, renew, lease := 40*time.Second, controllers.LeaderRenew, controllers.LeaderLease
+	drain, renew, lease := finishing, controllers.LeaderRenew, controllers.LeaderLease
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
 		Scheme: scheme, Logger: log, Cache: controllers.CacheOptions(namespace),
 		Metrics:        metricsserver.Options{BindAddress: metricsAddress},
@@ -211,6 +211,9 @@ func newManager(config *rest.Config, f *serveFlags, namespace string, log logr.L
 	}
 	return mgr, nil
 }
+
+// finishing is how long what is in progress may take when the process ends.
+const finishing = 40 * time.Second
 
 // address is where a port is bound: everywhere, or where the process was told that it is.
 func address(f *serveFlags, port int) string { return net.JoinHostPort(f.serverIP, strconv.Itoa(port)) }

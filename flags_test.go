@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -46,17 +47,27 @@ func TestFlagsAreDocumented(t *testing.T) {
 	}
 	_, section, _ := strings.Cut(string(raw), "\n## Flags\n")
 	section, _, _ = strings.Cut(section, "\n## ")
-	listed := map[string]bool{}
+	there := map[string]string{}
+	(&serveFlags{}).flags().VisitAll(func(f *flag.Flag) { there[f.Name] = f.DefValue })
+	listed, word := map[string]string{}, regexp.MustCompile("^`([^`]+)`$")
 	for line := range strings.Lines(section) {
-		if cell, ok := strings.CutPrefix(line, "| "); ok {
-			cell, _, _ = strings.Cut(cell, " |")
-			for _, name := range regexp.MustCompile("`--?([A-Za-z]+)`").FindAllStringSubmatch(cell, -1) {
-				listed[name[1]] = true
+		cells := strings.Split(line, " |")
+		if len(cells) < 3 {
+			continue
+		}
+		for _, name := range regexp.MustCompile("`--?([A-Za-z]+)`").FindAllStringSubmatch(cells[0], -1) {
+			is := there[name[1]] // where the page describes the default, it is taken at its word
+			if said := word.FindStringSubmatch(strings.TrimSpace(cells[1])); said != nil {
+				is = said[1]
+			} else if strings.TrimSpace(cells[1]) == "" {
+				is = ""
 			}
+			if d, err := time.ParseDuration(is); err == nil && strings.Trim(is, "0123456789") != "" {
+				is = d.String()
+			}
+			listed[name[1]] = is
 		}
 	}
-	there := map[string]bool{}
-	(&serveFlags{}).flags().VisitAll(func(f *flag.Flag) { there[f.Name] = true })
 	if diff := cmp.Diff(there, listed); diff != "" {
 		t.Errorf("flags (-program +docs/operations.md):\n%s", diff)
 	}

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/signet-policy/signet/pkg/image"
 	"github.com/signet-policy/signet/pkg/reason"
@@ -294,5 +296,46 @@ func TestOutside(t *testing.T) {
 	}
 	if n := len(f.Log()); n != 0 {
 		t.Errorf("%d requests", n)
+	}
+}
+
+// VI 6.11(2): tools that attach any file call only the manifest a signature. What is empty or of another type is none.
+func TestTypeOfManifest(t *testing.T) {
+	t.Parallel()
+	const bundle, plain, empty = "application/vnd.dev.sigstore.bundle.v0.3+json", "application/octet-stream", "application/vnd.oci.empty.v1+json"
+	f := newFixture(t)
+	f.Attach(repo, f.digest, bundle, plain, nil, []byte("bundle"))
+	f.Attach(repo, f.digest, "application/vnd.dev.cosign.artifact.sig.v1+json", plain, nil, []byte("payload"))
+	f.Attach(repo, f.digest, bundle, empty, nil, []byte("{}"))
+	f.Attach(repo, f.digest, "application/spdx+json", plain, nil, []byte("no bundle"))
+	f.Attach(repo, f.digest, bundle, plain, nil, make([]byte, 1<<20+1))
+	a := f.attached(t, context.Background())
+	if diff := cmp.Diff([]string{"bundle", "payload"}, payloads(a), cmpopts.SortSlices(strings.Compare)); diff != "" || len(a.Problems) > 0 {
+		t.Error(diff, a.Problems)
+	}
+	var rejected []reason.Code
+	for _, x := range a.Artifacts {
+		if x.Err != nil {
+			rejected = append(rejected, reason.Of(x.Err).Code)
+		}
+	}
+	if diff := cmp.Diff([]reason.Code{reason.LimitReached}, rejected); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A registry may keep its lists of referrers elsewhere: a redirect to the same list is followed.
+func TestReferrersElsewhere(t *testing.T) {
+	t.Parallel()
+	f, other := newFixture(t), registrytest.New(t)
+	list := "/v2/" + repo + "/referrers/" + f.digest
+	f.Attach(repo, f.digest, "application/vnd.dev.sigstore.bundle.v0.3+json", "application/vnd.dev.sigstore.bundle.v0.3+json", nil, []byte("bundle"))
+	other.Fault(registrytest.Match{Kind: registrytest.Referrers}, func(w http.ResponseWriter, r *http.Request, _ http.Handler) {
+		http.Redirect(w, r, f.URL()+list+"?moved", http.StatusTemporaryRedirect)
+	})
+	f.Fault(registrytest.Match{Kind: registrytest.Referrers}, registrytest.Unless(func(r *http.Request) bool { return r.URL.RawQuery != "" },
+		registrytest.Redirect(http.StatusTemporaryRedirect, other.URL()+list)))
+	if a := f.attached(t, context.Background()); len(a.Artifacts) != 1 || len(a.Problems) > 0 {
+		t.Errorf("%+v", a)
 	}
 }

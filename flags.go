@@ -129,7 +129,7 @@ func (f *serveFlags) flags() *flag.FlagSet {
 	fs.StringVar(&f.enableReporting, "enableReporting", "validate,mutate,mutateExisting,generate,imageVerify", "rule types that are reported; of these Signet has imageVerify")
 	fs.StringVar(&f.allowedResults, "allowedResults", "pass,fail,error,warn,skip", "results that are reported")
 	fs.StringVar(&f.omitEvents, "omitEvents", "", "event reasons that are not sent, such as PolicyApplied,PolicySkipped")
-	fs.IntVar(&f.maxQueuedEvents, "maxQueuedEvents", 1000, "reviews that may wait to be published; further ones are dropped and counted; 0 means 1000")
+	fs.IntVar(&f.maxQueuedEvents, "maxQueuedEvents", 1000, "reviews that may wait to be published, and events of one type that are sent at once, beyond which 20 a second are; more are dropped and counted; 0 means 1000")
 	fs.BoolVar(&f.generateSuccessEvents, "generateSuccessEvents", false, "send an event for every pass")
 	fs.BoolVar(&f.dumpPayload, "dumpPayload", false, "log every admission request about objects, with what its object holds; not for longer than a search for a fault")
 	f.accepted.register(fs)

@@ -124,3 +124,30 @@ func TestEnvelopeEntryTime(t *testing.T) {
 		})
 	}
 }
+
+// TestEnvelopeEntryOfEndedLog has a log whose key has ended: what it promised before still counts, and nothing after.
+func TestEnvelopeEntryOfEndedLog(t *testing.T) {
+	t.Parallel()
+	img, p, s := testImage(t), newPKI(t, nil), newSigner(t)
+	a := s.envelope(t, inToto, statement(fmt.Sprintf(`[{"digest":{"sha256":%q}}]`, img.Digest().Hex()), signType, ""))
+	body := intotoBody("sha256", a.Payload, string(publicPEM(t, s.key.(*ecdsa.PrivateKey))))
+	trust := p.trust(t)
+	for _, log := range trust.rekor {
+		log.ValidityPeriodEnd = p.now.Add(-time.Hour)
+	}
+	for name, tc := range map[string]struct {
+		at   time.Time
+		code reason.Code
+	}{
+		"before":      {p.now.Add(-2 * time.Hour), ""},
+		"T-051 after": {p.now.Add(-time.Minute), reason.TransparencyLogMissing},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			logged := p.carrying(t, a, p.rekor, body, tc.at, tc.at)
+			if got, err := verdict(t, sigstore.NewAt(trust, p.now), img, &verify.Attestor{Key: s.key.Public()}, false, logged); got != tc.code {
+				t.Errorf("%q, want %q: %v", got, tc.code, err)
+			}
+		})
+	}
+}

@@ -101,6 +101,9 @@ func TestWebhookRounds(t *testing.T) {
 			if err := r.api.Get(t.Context(), client.ObjectKey{Name: ResourceValidating}, &got); err != nil {
 				t.Fatal(err)
 			}
+			if len(got.Webhooks) == 0 {
+				t.Errorf("static %v: no webhooks", static)
+			}
 			for _, w := range got.Webhooks {
 				if len(w.MatchConditions) != 1 || len(w.Rules) == 0 {
 					t.Errorf("%+v", w)

@@ -201,7 +201,7 @@ func Setup(mgr ctrl.Manager, opts Options) (*Set, error) {
 	replica.holds = func() []string { return holding(opts.Store.Snapshot(), l.settled) }
 	replica.troubles = func() string { return opts.Troubles.tell(opts.Store.Snapshot()) }
 	replica.load = func(ctx context.Context) error { return l.loadAll(ctx, live) }
-	cover := &coverage{}
+	cover := &coverage{now: opts.Now, spread: spreading}
 	conditions := &conditionChecker{client: live}
 	watch := &health{client: live, namespace: opts.SystemNamespace, now: opts.Now}
 	w := &webhookController{

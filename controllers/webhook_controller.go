@@ -28,6 +28,10 @@ const (
 	longWaitingRetry = 5 * time.Second
 	longWaiting      = 2 * replicaExpiry
 	idleInterval     = 5 * time.Minute
+
+	// spreading is how long API servers are given to learn of a webhook configuration that was written. It takes them
+	// milliseconds, and more when they are busy.
+	spreading = 500 * time.Millisecond
 )
 
 // webhooks is the request of the webhook controller: it looks at everything, or only whether replicas that it waits for have
@@ -79,6 +83,7 @@ func (c *webhookController) Reconcile(ctx context.Context, what webhooks) (recon
 				c.covered(k)
 			}
 		}
+		c.effects()
 		return reconcile.Result{}, nil
 	}
 	result, err := c.round(ctx, snapshot.Policies(), bundle)
@@ -88,7 +93,19 @@ func (c *webhookController) Reconcile(ctx context.Context, what webhooks) (recon
 	for _, p := range snapshot.Policies() {
 		c.covered(p.Key)
 	}
+	c.effects()
 	return result, err
+}
+
+// effects tells of the policies whose webhooks came into effect, and has the others looked at when theirs do.
+func (c *webhookController) effects() {
+	now, next := c.coverage.effects()
+	for _, k := range now {
+		c.covered(k)
+	}
+	if next > 0 {
+		c.again(next)
+	}
 }
 
 // wait finds out for which policies some replica is waited for. Until it knows, it is for all that are not settled.
@@ -133,7 +150,7 @@ func (c *webhookController) round(ctx context.Context, policies []*policy.Policy
 		return reconcile.Result{}, err
 	}
 	b := c.options.builder(settings, bundle)
-	w := &writer{client: c.client, current: c.current, owner: owner, labels: settings.labels, notes: settings.annotations}
+	w := &writer{client: c.client, current: c.current, owner: owner, labels: settings.labels, notes: settings.annotations, wrote: c.coverage.wrote}
 	// These come first: without them policies are not checked when they are applied, and the health lease says nothing.
 	if err := w.validating(ctx, PolicyValidating, b.policyValidating()); err != nil {
 		return reconcile.Result{}, err

@@ -168,6 +168,66 @@ func TestWebhookRounds(t *testing.T) {
 			t.Error("the policy is not covered any more")
 		}
 	})
+	// the API servers learn of what was written a little later.
+	t.Run("a policy is covered once what was written for it is in effect", func(t *testing.T) {
+		t.Parallel()
+		r := newRound(t, &apis{lists: standardAPIs()})
+		var again []time.Duration
+		var told []policy.Key
+		r.again = func(d time.Duration) { again = append(again, d) }
+		r.covered = func(k policy.Key) { told = append(told, k) }
+		r.coverage.now, r.coverage.spread = r.clock.now, time.Second
+		expect := func(when string, covered bool, polls ...time.Duration) {
+			t.Helper()
+			if got, cause := r.coverage.of(r.policy); got != covered || cause != "" {
+				t.Errorf("%s: covered %v, %q", when, got, cause)
+			}
+			if diff := cmp.Diff(polls, again); diff != "" {
+				t.Errorf("%s: looks again (-want +got)\n%s", when, diff)
+			}
+			again = nil
+		}
+		reconcile := func(what webhooks) {
+			t.Helper()
+			if _, err := r.Reconcile(t.Context(), what); err != nil {
+				t.Fatal(err)
+			}
+		}
+		reconcile(webhooks{})
+		expect("just written", false, time.Second)
+		r.clock.advance(400 * time.Millisecond)
+		reconcile(webhooks{})
+		expect("nothing to write", false, 600*time.Millisecond)
+		// What is written for another policy puts this one off no more.
+		other := compile(t, clusterPolicy("b", "Namespace"))
+		r.store.Put(other)
+		reconcile(webhooks{})
+		expect("another one", false, 600*time.Millisecond)
+		r.clock.advance(600 * time.Millisecond)
+		told = nil
+		reconcile(webhooks{replicas: true})
+		expect("in effect", true, 400*time.Millisecond)
+		if diff := cmp.Diff([]policy.Key{r.policy.Key}, told); diff != "" {
+			t.Errorf("told of (-want +got)\n%s", diff)
+		}
+		if covered, _ := r.coverage.of(other); covered {
+			t.Error("the other one is covered too early")
+		}
+		r.clock.advance(400 * time.Millisecond)
+		reconcile(webhooks{replicas: true})
+		expect("all", true)
+		if covered, _ := r.coverage.of(other); !covered {
+			t.Error("the other one is not covered")
+		}
+		// Nothing has to be written for this one.
+		third := compile(t, clusterPolicy("c", "Pod"))
+		r.store.Put(third)
+		reconcile(webhooks{})
+		expect("a third one", true)
+		if covered, _ := r.coverage.of(third); !covered {
+			t.Error("the third one is not covered at once")
+		}
+	})
 	t.Run("nothing is written before policies and certificates are there", func(t *testing.T) {
 		t.Parallel()
 		for name, spoil := range map[string]func(*round){

@@ -26,6 +26,7 @@ type writer struct {
 	owner   *metav1.OwnerReference // nil when there is none
 	labels  map[string]string
 	notes   map[string]string
+	wrote   func() // told after each change
 }
 
 // findOwner returns the reference to the owner, nil when it does not exist or may not be seen.
@@ -78,6 +79,7 @@ func (w *writer) write(ctx context.Context, obj client.Object, set func()) error
 		if err := w.client.Create(ctx, obj); err != nil {
 			return fmt.Errorf("creating %s: %w", name, err)
 		}
+		w.wrote()
 		log.FromContext(ctx).Info("webhook configuration created", "configuration", name)
 		return nil
 	}
@@ -96,6 +98,7 @@ func (w *writer) write(ctx context.Context, obj client.Object, set func()) error
 	if err := w.client.Update(ctx, obj); err != nil {
 		return fmt.Errorf("updating %s: %w", name, err)
 	}
+	w.wrote()
 	log.FromContext(ctx).Info("webhook configuration updated", "configuration", name)
 	return nil
 }

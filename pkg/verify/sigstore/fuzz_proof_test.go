@@ -8,7 +8,9 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -83,7 +85,7 @@ func FuzzLogEntry(f *testing.F) {
 		}
 	}
 	v := New(given{trustedRoot(f)})
-	s := &signed{message: []byte("message"), payload: []byte("message"), signature: []byte("signature")}
+	s := &signed{message: []byte("message"), payload: []byte("message"), signature: []byte("signature"), layer: []byte("layer")}
 	pub, err := corpus.Read("trust/third.pub")
 	if err != nil {
 		f.Fatal(err)
@@ -104,6 +106,13 @@ func FuzzLogEntry(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	der, err := x509.MarshalPKIXPublicKey(logs[0])
+	if err != nil {
+		f.Fatal(err)
+	}
+	log := sha256.Sum256(der)
+	f.Add(fmt.Appendf(nil, `{"apiVersion":"0.0.1","kind":"intoto","spec":{"content":{"hash":{"algorithm":"sha256","value":"%x"}},"publicKey":%q}}`,
+		sha256.Sum256(s.layer), base64.StdEncoding.EncodeToString([]byte(pub))), log[:], []byte("promise"), "", []byte(nil), []byte(nil), int64(1), int64(1764000000), int64(0))
 	f.Fuzz(func(t *testing.T, body, id, promise []byte, checkpoint string, rootHash, hash []byte, index, integrated, size int64) {
 		e := &protorekor.TransparencyLogEntry{}
 		raw, err := json.Marshal(map[string]any{

@@ -155,7 +155,7 @@ func serve(ctx context.Context, leaving <-chan struct{}, f *serveFlags, log logr
 			LetThrough: func(why settings.Reason, kind string) { recorder.LetThrough(string(why), kind) },
 			Dump:       f.dumpPayload,
 		}, compile, set, f.exceptions(), namespace)
-	server.Leaving = leaving
+	server.Leaving, server.Unjudged = leaving, recorder.Unjudged
 	for _, r := range append(refreshers, keys, recorder, &report.Pruner{Recorder: recorder}, configMaps, server) {
 		if err := mgr.Add(r); err != nil {
 			return err

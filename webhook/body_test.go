@@ -51,12 +51,17 @@ func TestT026Beyond(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			asked := false
+			asked, counted := false, 0
 			s := webhook.NewServer("", nil, func() error { return nil }, logr.Discard())
 			s.Handle("/x", true, func(context.Context, *admissionv1.AdmissionRequest, time.Duration) *admissionv1.AdmissionResponse {
 				asked = true
 				return &admissionv1.AdmissionResponse{Allowed: true}
 			})
+			s.Unjudged = func(kind string, allowed bool) {
+				if counted++; kind != "" || allowed {
+					t.Errorf("counted as %q, %t", kind, allowed)
+				}
+			}
 			if c.held > 0 {
 				webhook.Fill(s, c.held)
 			}
@@ -67,6 +72,9 @@ func TestT026Beyond(t *testing.T) {
 				t.Errorf("%+v", resp)
 			case c.want != "" && (resp.Allowed || asked || !strings.Contains(resp.Result.Message, c.want)):
 				t.Errorf("%+v", resp)
+			}
+			if (counted == 1) == (c.want == "") {
+				t.Errorf("counted %d times", counted)
 			}
 			if after := webhook.Held(s); after != before {
 				t.Errorf("%d bytes are held, %d before", after, before)

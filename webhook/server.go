@@ -57,7 +57,10 @@ type Server struct {
 	// connection then closed in agreement with the client: one that is closed between two requests loses the second, if
 	// that is on its way already.
 	Leaving <-chan struct{}
-	Log     logr.Logger
+	// Unjudged counts one call that was answered without its review, by the kind of its object and whether it was admitted;
+	// the kind is empty where the call was too large to be read. Optional.
+	Unjudged func(kind string, allowed bool)
+	Log      logr.Logger
 
 	mux    *http.ServeMux
 	bodies bodies
@@ -80,7 +83,7 @@ func NewServer(addr string, config *tls.Config, ready func() error, log logr.Log
 // Handle registers a review for a path. With ignore, what could not be judged at all is admitted with a warning;
 // otherwise it is denied.
 func (s *Server) Handle(path string, ignore bool, review Review) {
-	s.mux.Handle("POST "+path, &handler{review: review, ignore: ignore, log: s.Log.WithValues("path", path), bodies: &s.bodies})
+	s.mux.Handle("POST "+path, &handler{review: review, ignore: ignore, log: s.Log.WithValues("path", path), server: s})
 }
 
 // HandleEach registers reviews for the fine-grained paths below a path, one for each policy that the API server names.
@@ -88,7 +91,7 @@ func (s *Server) HandleEach(path string, ignore bool, review func(policy.Key) Re
 	log := s.Log.WithValues("path", path)
 	each := func(w http.ResponseWriter, r *http.Request) {
 		k := policy.Key{Namespace: r.PathValue("namespace"), Name: r.PathValue("name")}
-		(&handler{review: review(k), ignore: ignore, log: log.WithValues("only", k.String()), bodies: &s.bodies}).ServeHTTP(w, r)
+		(&handler{review: review(k), ignore: ignore, log: log.WithValues("only", k.String()), server: s}).ServeHTTP(w, r)
 	}
 	s.mux.HandleFunc("POST "+path+FineGrained+"/{name}", each)
 	s.mux.HandleFunc("POST "+path+FineGrained+"/{namespace}/{name}", each)
@@ -150,16 +153,17 @@ type handler struct {
 	review Review
 	ignore bool
 	log    logr.Logger
-	bodies *bodies
+	server *Server
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	req, release, err := h.bodies.read(r)
+	req, release, err := h.server.bodies.read(r)
 	defer release()
 	var resp *admissionv1.AdmissionResponse
 	switch {
 	case beyond(err) && req != nil:
 		h.log.Info("refused a review that is not read", "uid", req.UID, "cause", err.Error())
+		h.server.count("", false)
 		resp = undecided(false, err.Error())
 	case err != nil:
 		h.log.Info("refused a request that is no review", "error", err.Error())
@@ -182,17 +186,26 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(body) // a client that went away is not our trouble
 }
 
+// count notes a call that was answered without its review.
+func (s *Server) count(kind string, allowed bool) {
+	if s.Unjudged != nil {
+		s.Unjudged(kind, allowed)
+	}
+}
+
 // answer runs the review; a panic in it is an error of the request.
 func (h *handler) answer(r *http.Request, req *admissionv1.AdmissionRequest) (resp *admissionv1.AdmissionResponse) {
 	defer func() {
 		if p := recover(); p != nil {
 			h.log.Error(fmt.Errorf("panic: %v", p), "recovered in a review", "uid", req.UID, "kind", req.Kind.Kind,
 				"namespace", req.Namespace, "name", req.Name)
+			h.server.count(req.Kind.Kind, h.ignore)
 			resp = undecided(h.ignore, "internal error")
 		}
 	}()
 	resp = h.review(r.Context(), req, timeout(r))
 	if resp == nil {
+		h.server.count(req.Kind.Kind, h.ignore)
 		return undecided(h.ignore, "internal error: no answer")
 	}
 	return resp

@@ -131,13 +131,23 @@ func TestT013Panic(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			strict := answer(t, post(serve(review, false), "/x", "application/json", body("{}")))
+			var counted []string
+			ask := func(ignore bool) *admissionv1.AdmissionResponse {
+				s := webhook.NewServer("", nil, func() error { return nil }, logr.Discard())
+				s.Unjudged = func(kind string, allowed bool) { counted = append(counted, fmt.Sprint(kind, " ", allowed)) }
+				s.Handle("/x", ignore, review)
+				return answer(t, post(s.Handler(), "/x", "application/json", body("{}")))
+			}
+			strict := ask(false)
 			if strict.Allowed || !strings.HasPrefix(strict.Result.Message, "Signet could not judge this request: internal error") || strings.Contains(strict.Result.Message, "boom") {
 				t.Errorf("%+v", strict)
 			}
-			lenient := answer(t, post(serve(review, true), "/x", "application/json", body("{}")))
+			lenient := ask(true)
 			if !lenient.Allowed || len(lenient.Warnings) != 1 {
 				t.Errorf("%+v", lenient)
+			}
+			if diff := cmp.Diff([]string{"Pod false", "Pod true"}, counted); diff != "" {
+				t.Errorf("counted (-want +got):\n%s", diff)
 			}
 		})
 	}

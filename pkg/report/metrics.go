@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"errors"
 	"strconv"
 	"strings"
@@ -38,7 +39,7 @@ var (
 		"Webhook calls that were let through unjudged because the ConfigMap says so: by resource_filter, username, group, role or cluster_role.",
 		[]string{"reason", "resource_kind"}}
 	unjudgedMetric = Metric{"kyverno_admission_requests_unjudged_total", "counter",
-		"Webhook calls that could not be judged: policies not read yet, the Lease of the replica lapsed, or an object that is none. The log says why.",
+		"Webhook calls that could not be judged: policies not read yet, the Lease of the replica lapsed, an object that is none, a review that is too large to be read (its kind is other), or a defect. The log says why.",
 		[]string{"resource_kind", "request_allowed"}}
 	unreadMetric = Metric{"kyverno_config_unread_keys", "gauge",
 		"Keys of the ConfigMap that cannot be read; what they held before stays in force.", nil}
@@ -162,9 +163,9 @@ func (r *Recorder) LetThrough(reason, kind string) {
 	r.metrics.through.WithLabelValues(label(reason), r.metrics.objects.value(kind)).Inc()
 }
 
-// Unjudged counts one request that could not be judged, and how it was answered.
+// Unjudged counts one request that could not be judged, and how it was answered. The kind is empty where it is not known.
 func (r *Recorder) Unjudged(kind string, allowed bool) {
-	r.metrics.unjudged.WithLabelValues(r.metrics.objects.value(kind), strconv.FormatBool(allowed)).Inc()
+	r.metrics.unjudged.WithLabelValues(r.metrics.objects.value(cmp.Or(kind, other)), strconv.FormatBool(allowed)).Inc()
 }
 
 // UnreadKeys says how many keys of the ConfigMap cannot be read.

@@ -59,6 +59,7 @@ func TestObserve(t *testing.T) {
 	r.Record(&Review{Request: request, Operation: "CREATE", Duration: 300 * time.Millisecond,
 		Decision: &engine.Decision{Results: []engine.Result{passed(rule, img), failed(rule, img), passed(local, img)}}})
 	r.Unjudged("Pod", false)
+	r.Unjudged("", false)
 	r.Record(&Review{Request: request, Operation: "UPDATE", DryRun: true, Decision: &engine.Decision{Allowed: true, Results: []engine.Result{passed(rule, img)}}})
 
 	rules := func(dry, background, name, namespace, kind, code, operation, result string) string {
@@ -71,6 +72,7 @@ func TestObserve(t *testing.T) {
 		"kyverno_admission_requests_total request_allowed=false resource_kind=Pod resource_namespace=team resource_request_operation=create: 1",
 		"kyverno_admission_requests_total request_allowed=true resource_kind=Pod resource_namespace=team resource_request_operation=update: 1",
 		"kyverno_admission_requests_unjudged_total request_allowed=false resource_kind=Pod: 1",
+		"kyverno_admission_requests_unjudged_total request_allowed=false resource_kind=other: 1",
 		"kyverno_config_unread_keys: 0",
 		"kyverno_events_dropped_total: 0",
 		"kyverno_info version=v1: 1",
